@@ -1,0 +1,36 @@
+package scheduler
+
+// A Config bounds what the scheduler does.
+type Config struct {
+	PageSize int // tokens of a KV page
+	NumPages int // page ids are in [0, NumPages)
+
+	MaxRunning int // requests that run at once; slots are in [0, MaxRunning)
+	// MaxStepTokens is the token budget of a step: decode rows first, then pieces of prompts. So it is also the largest
+	// prefill chunk (SGLang's chunked prefill size, vLLM's max_num_batched_tokens).
+	MaxStepTokens int
+	MaxSeqLen     int // prompt and output of a request together
+	MaxQueue      int // requests that wait; more are refused with ErrQueueFull
+
+	Policy Policy
+	Cache  CacheKind
+	// LookPast is how many waiting requests that do not fit may be passed over for later ones that do. 0 is strict order.
+	LookPast int
+	Vocab    int // token ids are in [0, Vocab)
+}
+
+// Policy orders the waiting requests of one priority.
+type Policy uint8
+
+const (
+	FCFS Policy = iota // first come, first served
+	LPM                // longest cached prefix first
+)
+
+// CacheKind says what happens to the KV of ended requests.
+type CacheKind uint8
+
+const (
+	Radix CacheKind = iota // kept in a radix tree until the room is needed
+	Naive                  // dropped: every prompt is computed whole
+)
