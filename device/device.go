@@ -26,6 +26,7 @@ type Info struct {
 	Kernels     string // the kernel path that was chosen, and the features that led to it: "avx512 (avx512f avx512bw …)"
 	MemoryTotal int64  // bytes
 	MemoryFree  int64  // bytes a program may still take
+	StepTokens  int    // rows of a step that keep the device busy without making its decode rows wait; 0: no preference
 }
 
 // LoadOptions bounds what a runner must be able to do.
