@@ -1,0 +1,77 @@
+package sample
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"minisgl/device"
+)
+
+// softmax turns logits into weights exp((logit − max) / temperature), which are at most 1.
+type softmax struct{ max, temperature float64 }
+
+func (s softmax) weight(logit float32) float64 {
+	return math.Exp((float64(logit) - s.max) / s.temperature)
+}
+
+// logprob is the logarithm of a probability; logSum is that of the sum of weights at temperature 1.
+func (s softmax) logprob(logit float32, logSum float64) float32 {
+	return float32(float64(logit) - s.max - logSum)
+}
+
+func (s softmax) blockSum(logits []float32) (sum float64) {
+	for _, l := range logits {
+		sum += s.weight(l)
+	}
+	return sum
+}
+
+// BlockSum returns the sum of the weights exp((logit − max) / temperature) of one block of at most Block logits: what a
+// device computes for many blocks in parallel. The total is the sum of the blocks' sums from left to right.
+func BlockSum(logits []float32, max, temperature float32) float64 {
+	return softmax{float64(max), float64(temperature)}.blockSum(logits)
+}
+
+// sum adds the weights of candidates, which are in the order of ids, block by block.
+func (s softmax) sum(candidates []Candidate) (total float64) {
+	for rest := candidates; len(rest) > 0; {
+		n, sum := 0, 0.0
+		for block := rest[0].Token / Block; n < len(rest) && rest[n].Token/Block == block; n++ {
+			sum += s.weight(rest[n].Logit)
+		}
+		total += sum
+		rest = rest[n:]
+	}
+	return total
+}
+
+// pick returns the first of the candidates, which are in the order of ids, at which the running sum exceeds u of the total.
+func (s softmax) pick(candidates []Candidate, u float64) int32 {
+	goal := u * s.sum(candidates)
+	before, running, block := 0.0, 0.0, int32(0)
+	for _, c := range candidates {
+		if c.Token/Block != block {
+			before, running, block = before+running, 0, c.Token/Block
+		}
+		if running += s.weight(c.Logit); before+running > goal {
+			return c.Token
+		}
+	}
+	return device.NoToken // not reached: u < 1, so that the last sum exceeds the goal
+}
+
+// nucleus cuts candidates, the likeliest first, behind the one with which their weights reach goal.
+func (s softmax) nucleus(candidates []Candidate, goal float64) (kept []Candidate, reached bool) {
+	sum := 0.0
+	for i, c := range candidates {
+		if sum += s.weight(c.Logit); sum >= goal {
+			return candidates[:i+1], true
+		}
+	}
+	return candidates, false
+}
+
+func sortByID(c []Candidate) {
+	slices.SortFunc(c, func(a, b Candidate) int { return cmp.Compare(a.Token, b.Token) })
+}
