@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+
+	"minisgl"
+	"minisgl/internal/logging"
+	"minisgl/model/hub"
+	"minisgl/scheduler"
+)
+
+const modelHint = "Name a model with --model-path (a folder, a .gguf file or a name on the hub such as Qwen/Qwen2.5-0.5B-Instruct) or in MODEL_NAME."
+
+// modelFlags choose a model, a device and how much of the machine to use: the same for every command that runs one.
+type modelFlags struct {
+	ModelPath   string `aliases:"model" placeholder:"MODEL" help:"Folder, .gguf file or name on the hub. Else MODEL_LOCAL_DIR, then MODEL_NAME."`
+	ModelSource string `enum:"huggingface,modelscope" default:"huggingface" help:"Where names are looked up: ${enum}."`
+	Revision    string `help:"Branch, tag or commit on the hub."`
+	DType       string `name:"dtype" default:"auto" help:"Type of the weights: auto (as stored), float16, bfloat16, float32."`
+	DummyWeight bool   `help:"Random weights in the model's shape, for benchmarks."`
+
+	Device  string `default:"auto" help:"auto, or a device that 'minisgl info' lists."`
+	Threads int    `help:"Threads of the CPU device; 0 means all cores."`
+
+	MaxRunningRequests int     `default:"256" help:"Requests that run at once."`
+	MaxQueue           int     `name:"max-queued-requests" default:"1024" help:"Requests that wait; more are answered with 429."`
+	MaxSeqLenOverride  int     `help:"Prompt and output of a request together; 0 means what the model was made for."`
+	MaxPrefillLength   int     `aliases:"max-extend-length" help:"Token budget of a step, so the prefill chunk; 0 means what suits the device: 8192 on a GPU, 512 on a CPU."`
+	MemoryRatio        float64 `help:"Share of the device's free memory for weights and KV cache. Default 0.9 on a GPU; on a CPU 0.5 of the available RAM."`
+	NumPages           int     `help:"KV pages; 0 means as many as the memory ratio allows."`
+	PageSize           int     `default:"16" help:"Tokens of a KV page."`
+	CacheType          string  `aliases:"cache" enum:"radix,naive" default:"radix" help:"Prefix cache: ${enum}."`
+	SchedulePolicy     string  `enum:"fcfs,lpm" default:"fcfs" help:"Order of waiting requests: fcfs, or lpm (longest cached prefix first)."`
+
+	TensorParallelSize int    `aliases:"tp-size,tp" default:"1" help:"Accepted for compatibility; only 1."`
+	CUDAGraphMaxBS     *int   `name:"cuda-graph-max-bs" aliases:"graph" help:"Largest batch with a CUDA graph; 0 disables them."`
+	AttentionBackend   string `aliases:"attn" help:"Accepted for compatibility: each device has one."`
+	NumTokenizer       *int   `help:"Accepted for compatibility: requests are tokenised in parallel anyway."`
+}
+
+// open opens the model that flags and environment name, narrating to io.err.
+func (f *modelFlags) open(ctx context.Context, io streams, log *slog.Logger, observer minisgl.Observer) (*minisgl.LLM, error) {
+	options, err := f.options(io)
+	if err != nil {
+		return nil, err
+	}
+	options.Logger, options.Observer = log, observer
+	for _, note := range f.meaningless() {
+		log.Warn(note)
+	}
+	return minisgl.Open(ctx, options)
+}
+
+func (f *modelFlags) options(io streams) (minisgl.Options, error) {
+	o := minisgl.Options{
+		Model: f.ModelPath, Source: f.ModelSource, ModelScopeName: io.getenv("MODELSCOPE_MODEL_NAME"), Revision: f.Revision, DType: f.DType,
+		DummyWeight: f.DummyWeight, Device: f.Device, Threads: f.Threads, MaxSeqLen: f.MaxSeqLenOverride, MaxRunning: f.MaxRunningRequests,
+		MaxQueue: f.MaxQueue, MaxStepTokens: f.MaxPrefillLength, MemoryRatio: f.MemoryRatio, NumPages: f.NumPages, PageSize: f.PageSize,
+		GraphMaxBatch: 256,
+		Progress:      progressLines(io), DownloadProgress: hub.ProgressBar(io.err),
+	}
+	for _, name := range []string{"MODEL_LOCAL_DIR", "MODEL_NAME"} {
+		if o.Model == "" {
+			o.Model = io.getenv(name)
+		}
+	}
+	if o.Model == "" {
+		return o, fmt.Errorf("no model is named. %s", modelHint)
+	}
+	if f.TensorParallelSize != 1 {
+		return o, fmt.Errorf("--tensor-parallel-size %d: only 1 is supported", f.TensorParallelSize)
+	}
+	for flag, value := range map[string]int{"--max-running-requests": f.MaxRunningRequests, "--max-queued-requests": f.MaxQueue, "--page-size": f.PageSize} {
+		if value < 1 {
+			return o, fmt.Errorf("%s %d: expected at least 1", flag, value)
+		}
+	}
+	for flag, value := range map[string]int{"--max-seq-len-override": f.MaxSeqLenOverride, "--max-prefill-length": f.MaxPrefillLength,
+		"--num-pages": f.NumPages, "--threads": f.Threads} {
+		if value < 0 {
+			return o, fmt.Errorf("%s %d: expected 0 or more", flag, value)
+		}
+	}
+	if f.MemoryRatio < 0 || f.MemoryRatio > 1 {
+		return o, fmt.Errorf("--memory-ratio %v: expected a share in (0, 1]", f.MemoryRatio)
+	}
+	if f.CacheType == "naive" {
+		o.Cache = scheduler.Naive
+	}
+	if f.SchedulePolicy == "lpm" {
+		o.Policy = scheduler.LPM
+	}
+	if f.CUDAGraphMaxBS != nil {
+		o.GraphMaxBatch = *f.CUDAGraphMaxBS
+	}
+	var err error
+	if o.NoOverlap, err = envBool(io, "MINISGL_DISABLE_OVERLAP_SCHEDULING"); err != nil {
+		return o, err
+	}
+	if o.DecodeLogStride, err = envInt(io, "DECODE_LOG_STRIDE", 32, 1); err != nil {
+		return o, err
+	}
+	return o, nil
+}
+
+// meaningless lists the flags that were given and do nothing on this device.
+func (f *modelFlags) meaningless() (notes []string) {
+	note := func(set bool, flag, why string) {
+		if set {
+			notes = append(notes, flag+" has no effect: "+why)
+		}
+	}
+	cuda := strings.HasPrefix(f.Device, "cuda")
+	note(f.CUDAGraphMaxBS != nil && !cuda, "--cuda-graph-max-bs", "this device has no graphs")
+	note(f.AttentionBackend != "", "--attention-backend", "each device has one")
+	note(f.NumTokenizer != nil, "--num-tokenizer", "requests are tokenised in parallel anyway")
+	note(f.Threads != 0 && cuda, "--threads", "it is for the CPU device")
+	return notes
+}
+
+// logger makes the logger that LOG_LEVEL asks for; commands that talk to a person default to warnings.
+func logger(io streams, quiet bool) (*slog.Logger, error) {
+	text := io.getenv("LOG_LEVEL")
+	if text == "" && quiet {
+		text = "WARNING"
+	}
+	level, err := logging.ParseLevel(text)
+	if err != nil {
+		return nil, err
+	}
+	return logging.New(io.err, "minisgl", level), nil
+}
+
+// progressLines shows how far loading has come, on a terminal only.
+func progressLines(io streams) func(stage string, done float64) {
+	file, ok := io.err.(*os.File)
+	if !ok {
+		return nil
+	}
+	if info, err := file.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return nil
+	}
+	var mu sync.Mutex
+	last := -1
+	return func(stage string, done float64) {
+		mu.Lock()
+		defer mu.Unlock()
+		percent := int(done * 100)
+		if percent == last {
+			return
+		}
+		last = percent
+		fmt.Fprintf(io.err, "\r%s %3d%%", stage, percent)
+		if percent >= 100 {
+			fmt.Fprint(io.err, "\r\033[K")
+		}
+	}
+}
+
+func envBool(io streams, name string) (bool, error) {
+	text := io.getenv(name)
+	if text == "" {
+		return false, nil
+	}
+	value, err := strconv.ParseBool(text)
+	if err != nil {
+		return false, fmt.Errorf("%s=%q: expected 1 or 0", name, text)
+	}
+	return value, nil
+}
+
+func envInt(io streams, name string, fallback, least int) (int, error) {
+	text := io.getenv(name)
+	if text == "" {
+		return fallback, nil
+	}
+	value, err := strconv.Atoi(text)
+	if err != nil || value < least {
+		return 0, fmt.Errorf("%s=%q: expected a whole number from %d on", name, text, least)
+	}
+	return value, nil
+}
+
+func envFloat(io streams, name string, fallback float64) (float64, error) {
+	text := io.getenv(name)
+	if text == "" {
+		return fallback, nil
+	}
+	value, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%s=%q: expected a number", name, text)
+	}
+	return value, nil
+}

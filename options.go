@@ -1,0 +1,139 @@
+package minisgl
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"minisgl/model"
+	"minisgl/model/hub"
+	"minisgl/scheduler"
+	"minisgl/tensor"
+)
+
+// Defaults of Options.
+const (
+	DefaultMaxRunning = 256
+	DefaultStepTokens = 8192
+	DefaultMaxQueue   = 1024
+	DefaultPageSize   = 16
+	DefaultLookPast   = 8
+)
+
+// Options say what to open, where, and how much of the machine to use. The zero value of each field is its default.
+type Options struct {
+	Model          string // a folder, a .gguf file, or a name on the hub ("Qwen/Qwen2.5-0.5B-Instruct")
+	Source         string // "huggingface" or "modelscope"
+	ModelScopeName string // the model's name on ModelScope, where it differs
+	Revision       string
+	File           string // which file of a GGUF repository
+	DType          string // "auto", "float16", "bfloat16", "float32"
+	DummyWeight    bool   // random weights of the config's shape
+
+	Device  string // "auto", "cpu", "cuda:0", …: see device.Drivers
+	Threads int    // of the CPU device; 0: all cores
+
+	MaxSeqLen     int     // 0: what the model was made for
+	MaxRunning    int     // requests that run at once
+	MaxQueue      int     // requests that wait; more are refused
+	MaxStepTokens int     // token budget of a step; 0: what suits the device
+	MemoryRatio   float64 // share of free memory for weights and KV cache, in (0, 1]; 0: the device's default
+	NumPages      int     // KV pages; 0: what MemoryRatio gives
+	PageSize      int     // tokens of a page
+	GraphMaxBatch int     // largest batch with a CUDA graph
+
+	Cache     scheduler.CacheKind
+	Policy    scheduler.Policy
+	LookPast  int // waiting requests that may be passed over; negative: none
+	NoOverlap bool
+
+	Logger          *slog.Logger // nil: silent
+	DecodeLogStride int          // each how many tokens of a request a line is logged; 0: 32
+	Observer        Observer     // nil: none
+	// Progress is told how far a stage of Open has come, in [0, 1].
+	Progress func(stage string, done float64)
+	// DownloadProgress is told of each file's bytes; total is -1 where unknown.
+	DownloadProgress func(file string, done, total int64)
+}
+
+// An Observer hears how long things took. Its methods are called on the engine's goroutine and must not block.
+type Observer interface {
+	TimeToFirstToken(time.Duration)
+	InterTokenLatency(time.Duration)
+	Finished(scheduler.FinishReason, scheduler.Usage, time.Duration)
+}
+
+type noObserver struct{}
+
+func (noObserver) TimeToFirstToken(time.Duration)                                  {}
+func (noObserver) InterTokenLatency(time.Duration)                                 {}
+func (noObserver) Finished(scheduler.FinishReason, scheduler.Usage, time.Duration) {}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.Model == "" {
+		return o, fmt.Errorf("no model: name a folder, a .gguf file or a model on the hub")
+	}
+	for name, value := range map[string]int{"MaxSeqLen": o.MaxSeqLen, "MaxRunning": o.MaxRunning, "MaxQueue": o.MaxQueue,
+		"MaxStepTokens": o.MaxStepTokens, "NumPages": o.NumPages, "PageSize": o.PageSize, "Threads": o.Threads} {
+		if value < 0 {
+			return o, fmt.Errorf("%s is %d: it cannot be negative", name, value)
+		}
+	}
+	if o.MemoryRatio < 0 || o.MemoryRatio > 1 {
+		return o, fmt.Errorf("MemoryRatio is %v: it is a share in (0, 1]", o.MemoryRatio)
+	}
+	if _, err := parseDType(o.DType); err != nil {
+		return o, err
+	}
+	setDefault(&o.MaxRunning, DefaultMaxRunning)
+	setDefault(&o.MaxQueue, DefaultMaxQueue)
+	setDefault(&o.PageSize, DefaultPageSize)
+	setDefault(&o.LookPast, DefaultLookPast)
+	setDefault(&o.DecodeLogStride, 32)
+	o.LookPast = max(o.LookPast, 0)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Observer == nil {
+		o.Observer = noObserver{}
+	}
+	if o.Progress == nil {
+		o.Progress = func(string, float64) {}
+	}
+	return o, nil
+}
+
+func setDefault(field *int, value int) {
+	if *field == 0 {
+		*field = value
+	}
+}
+
+func parseDType(name string) (tensor.DType, error) {
+	switch strings.ToLower(name) {
+	case "", "auto":
+		return tensor.Invalid, nil
+	case "float16", "half":
+		return tensor.F16, nil
+	case "bfloat16":
+		return tensor.BF16, nil
+	case "float32", "float":
+		return tensor.F32, nil
+	}
+	return 0, fmt.Errorf("dtype %q: expected auto, float16, bfloat16 or float32", name)
+}
+
+func openCheckpoint(ctx context.Context, o Options) (*model.Checkpoint, error) {
+	dtype, err := parseDType(o.DType)
+	if err != nil {
+		return nil, err
+	}
+	path, err := hub.Resolve(ctx, o.Model, hub.Options{Source: o.Source, Revision: o.Revision, File: o.File,
+		ModelScopeName: o.ModelScopeName, Progress: o.DownloadProgress})
+	if err != nil {
+		return nil, err
+	}
+	return model.Open(path, model.Options{DType: dtype, MaxSeqLen: o.MaxSeqLen, RandomFill: o.DummyWeight})
+}
