@@ -20,6 +20,14 @@ type Step struct {
 	Trace func(Tap)
 }
 
+// ResizeResults makes Results as long as Outputs and keeps the memory in it. Devices call it before they write results.
+func (s *Step) ResizeResults() {
+	for cap(s.Results) < len(s.Outputs) {
+		s.Results = append(s.Results[:cap(s.Results)], Result{})
+	}
+	s.Results = s.Results[:len(s.Outputs)]
+}
+
 // Sampled is the value in Step.Tokens that stands for the token that was sampled last in a slot, which the host may not
 // have seen yet: it is how step n+1 is submitted before step n is read. Where that was NoToken, the row runs as token 0.
 func Sampled(slot int32) int32 { return -1 - slot }
