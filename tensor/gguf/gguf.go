@@ -55,8 +55,11 @@ func OpenFS(fsys fs.FS, name string) (*File, error) {
 	return f, nil
 }
 
-// Close unmaps the file. The tensors' data must not be used any more; the metadata may.
+// Close unmaps the file and takes the tensors' data away; the metadata stays.
 func (f *File) Close() error {
+	for _, t := range f.Tensors {
+		t.Data = nil
+	}
 	if f.file == nil {
 		return nil
 	}

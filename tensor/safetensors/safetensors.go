@@ -39,8 +39,11 @@ type Set struct {
 	files []*mapped.File
 }
 
-// Close unmaps the files. The tensors' data must not be used any more.
+// Close unmaps the files and takes the tensors' data away.
 func (s *Set) Close() error {
+	for _, t := range s.Tensors {
+		t.Data = nil
+	}
 	var errs []error
 	for _, f := range s.files {
 		errs = append(errs, f.Close())
