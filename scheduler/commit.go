@@ -23,6 +23,7 @@ func (s *Scheduler) Commit(step *device.Step, err error) {
 		p := &f.pieces[i]
 		r := p.request
 		r.flights--
+		left := r.state != running // before this step came back
 		n := p.scores
 		if p.draws {
 			n++
@@ -42,7 +43,7 @@ func (s *Scheduler) Commit(step *device.Step, err error) {
 		if err == nil {
 			results = results[n:]
 		}
-		if r.flights == 0 && (r.state == ended || r.state == retracted) {
+		if left && r.flights == 0 {
 			s.release(r)
 		}
 	}
