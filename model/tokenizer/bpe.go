@@ -69,7 +69,7 @@ type symbol struct {
 	merged     int32 // what it becomes together with next, at that rank
 }
 
-const keptSymbols = 1 << 16
+const keptSymbols = 1 << 17
 
 func (b *bpe) merge(dst []int32, word string, s *scratch) []int32 {
 	if id, ok := b.words[word]; ok {

@@ -6,35 +6,31 @@ import (
 )
 
 // newTokenizer joins what every format of file yields; steps and bos are left to the caller.
-func newTokenizer(v vocabulary, merges []string, ignoreMerges bool) (*Tokenizer, error) {
-	t := &Tokenizer{vocabulary: v, bpe: newBPE(&v, len(merges))}
-	t.scratchs.New = func() any { return new(scratch) }
+func newTokenizer(v *vocabulary, merges [][2]string, ignoreMerges bool) (*Tokenizer, error) {
+	t := &Tokenizer{vocabulary: v, bpe: newBPE(v, len(merges))}
+	t.scratches.New = func() any { return new(scratch) }
 	if ignoreMerges {
 		t.bpe.words = v.byBytes
 	}
 	for rank, merge := range merges {
-		left, right, ok := strings.Cut(merge, " ")
-		if !ok || strings.Contains(right, " ") {
-			return nil, fmt.Errorf("merge %d is %q, want two tokens and a space between", rank, merge)
+		left, leftOK := t.lookup(merge[0])
+		right, rightOK := t.lookup(merge[1])
+		merged, ok := t.lookup(merge[0] + merge[1])
+		if !leftOK || !rightOK || !ok {
+			return nil, fmt.Errorf("merge %d: %q, %q and the two together are not all in the vocabulary", rank, merge[0], merge[1])
 		}
-		if err := t.merge(rank, left, right); err != nil {
-			return nil, err
-		}
+		t.bpe.pairs.put(left, right, merged, uint32(rank))
 	}
 	return t, nil
 }
 
-func (t *Tokenizer) merge(rank int, left, right string) error {
-	var ids [3]int32
-	for i, token := range [3]string{left, right, left + right} {
-		id, ok := t.lookup(token)
-		if !ok {
-			return fmt.Errorf("merge %d (%q and %q): the vocabulary has no %q", rank, left, right, token)
-		}
-		ids[i] = id
+// cutMerge reads a merge that is spelled "a b".
+func cutMerge(merge string) ([2]string, error) {
+	left, right, ok := strings.Cut(merge, " ")
+	if !ok || left == "" || right == "" || strings.Contains(right, " ") {
+		return [2]string{}, fmt.Errorf("merge %q is not two tokens with a space between", merge)
 	}
-	t.bpe.pairs.put(ids[0], ids[1], ids[2], uint32(rank))
-	return nil
+	return [2]string{left, right}, nil
 }
 
 // addToken puts an added token where Encode finds it.

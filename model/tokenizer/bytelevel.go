@@ -20,26 +20,15 @@ var byteOf = func() (table [0x144]int16) {
 	return table
 }()
 
-// fromAlphabet returns the bytes that a token's spelling stands for; false if a character is not in the alphabet.
-func fromAlphabet(spelling string) (string, bool) {
-	seen := true
-	for i := 0; i < len(spelling); i++ {
-		if c := spelling[i]; c < '!' || c > '~' {
-			seen = false
-			break
-		}
-	}
-	if seen {
-		return spelling, true
-	}
-	raw := make([]byte, 0, len(spelling))
+// appendBytes appends the bytes that a token's spelling stands for; false if a character is not in the alphabet.
+func appendBytes(dst []byte, spelling string) ([]byte, bool) {
 	for _, r := range spelling {
 		if int(r) >= len(byteOf) || byteOf[r] < 0 {
-			return "", false
+			return dst, false
 		}
-		raw = append(raw, byte(byteOf[r]))
+		dst = append(dst, byte(byteOf[r]))
 	}
-	return string(raw), true
+	return dst, true
 }
 
 // appendLossy appends src with U+FFFD for each longest stretch that begins a character and does not end it, and for each

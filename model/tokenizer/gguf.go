@@ -70,9 +70,15 @@ func fromGGUF(meta map[string]any) (*Tokenizer, error) {
 	if err != nil || len(tokens) == 0 {
 		return nil, fmt.Errorf("tokens: want a list of strings, not %T", value("tokens"))
 	}
-	merges, err := stringsOf(value("merges"))
+	spelled, err := stringsOf(value("merges"))
 	if err != nil {
 		return nil, fmt.Errorf("merges: %w", err)
+	}
+	merges := make([][2]string, len(spelled))
+	for i := range merges {
+		if merges[i], err = cutMerge(spelled[i]); err != nil {
+			return nil, fmt.Errorf("merges: %w", err)
+		}
 	}
 	types, err := typesOf(value("token_type"), len(tokens))
 	if err != nil {

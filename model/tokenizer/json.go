@@ -3,7 +3,6 @@ package tokenizer
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/dlclark/regexp2/v2"
 )
@@ -16,16 +15,16 @@ type file struct {
 	PostProcessor *component   `json:"post_processor"`
 	Decoder       *component   `json:"decoder"`
 	Model         struct {
-		Type         string           `json:"type"`
-		Vocab        map[string]int32 `json:"vocab"`
-		Merges       merges           `json:"merges"`
-		Dropout      float64          `json:"dropout"`
-		Unk          string           `json:"unk_token"`
-		Prefix       string           `json:"continuing_subword_prefix"`
-		Suffix       string           `json:"end_of_word_suffix"`
-		FuseUnk      bool             `json:"fuse_unk"`
-		ByteFallback bool             `json:"byte_fallback"`
-		IgnoreMerges bool             `json:"ignore_merges"`
+		Type         string  `json:"type"`
+		Vocab        vocab   `json:"vocab"`
+		Merges       merges  `json:"merges"`
+		Dropout      float64 `json:"dropout"`
+		Unk          string  `json:"unk_token"`
+		Prefix       string  `json:"continuing_subword_prefix"`
+		Suffix       string  `json:"end_of_word_suffix"`
+		FuseUnk      bool    `json:"fuse_unk"`
+		ByteFallback bool    `json:"byte_fallback"`
+		IgnoreMerges bool    `json:"ignore_merges"`
 	} `json:"model"`
 }
 
@@ -57,27 +56,6 @@ type component struct {
 	SpecialTokens map[string]struct {
 		IDs []int32 `json:"ids"`
 	} `json:"special_tokens"`
-}
-
-// merges are spelled "a b" or, newer, ["a", "b"].
-type merges []string
-
-func (m *merges) UnmarshalJSON(data []byte) error {
-	if json.Unmarshal(data, (*[]string)(m)) == nil {
-		return nil
-	}
-	var pairs [][]string
-	if err := json.Unmarshal(data, &pairs); err != nil {
-		return fmt.Errorf("merges: %w", err)
-	}
-	*m = make(merges, len(pairs))
-	for i, pair := range pairs {
-		if len(pair) != 2 || strings.Contains(pair[0]+pair[1], " ") {
-			return fmt.Errorf("merge %d is %q, want two tokens without spaces", i, pair)
-		}
-		(*m)[i] = pair[0] + " " + pair[1]
-	}
-	return nil
 }
 
 // FromJSON reads a Hugging Face tokenizer.json. What it cannot follow it refuses by name: other models than byte-level BPE, and
@@ -114,11 +92,8 @@ func (f *file) tokenizer() (*Tokenizer, error) {
 		return nil, fmt.Errorf("model.continuing_subword_prefix %q and end_of_word_suffix %q are not supported", m.Prefix, m.Suffix)
 	}
 	size := int64(0)
-	for token, id := range f.Model.Vocab {
-		if id < 0 {
-			return nil, fmt.Errorf("token %q has id %d", token, id)
-		}
-		size = max(size, int64(id)+1)
+	for _, token := range f.Model.Vocab {
+		size = max(size, int64(token.id)+1)
 	}
 	for _, token := range f.AddedTokens {
 		if token.ID < 0 {
@@ -130,10 +105,13 @@ func (f *file) tokenizer() (*Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	for token, id := range f.Model.Vocab {
-		if err := v.add(token, id); err != nil {
+	for _, token := range f.Model.Vocab {
+		if err := v.add(token.text, token.id); err != nil {
 			return nil, err
 		}
+	}
+	if n := len(v.byBytes) + len(v.byText); n < len(f.Model.Vocab) {
+		return nil, fmt.Errorf("model.vocab has %d tokens, but only %d different ones", len(f.Model.Vocab), n)
 	}
 	t, err := newTokenizer(v, f.Model.Merges, f.Model.IgnoreMerges)
 	if err != nil {
@@ -143,9 +121,12 @@ func (f *file) tokenizer() (*Tokenizer, error) {
 		return nil, err
 	}
 	for _, token := range f.AddedTokens {
-		stands, ok := fromAlphabet(token.Content) // the decoder makes no difference between tokens
-		if !ok {
-			stands = token.Content
+		stands := token.Content
+		if token.Normalized && t.nfc {
+			stands = composed(stands)
+		}
+		if raw, ok := appendBytes(nil, stands); ok { // the decoder takes an added token's spelling for the alphabet's, too
+			stands = string(raw)
 		}
 		if err := t.addToken(token, stands); err != nil {
 			return nil, err

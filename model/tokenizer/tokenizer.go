@@ -12,15 +12,15 @@ import (
 
 // A Tokenizer is immutable and safe for concurrent use.
 type Tokenizer struct {
-	vocabulary
-	bpe      bpe
-	raw      matcher // added tokens found in the text as it came
-	normal   matcher // added tokens found in the normalised text
-	nfc      bool
-	steps    []step
-	bos      int32
-	hasBOS   bool
-	scratchs sync.Pool
+	*vocabulary
+	bpe       bpe
+	raw       matcher // added tokens found in the text as it came
+	normal    matcher // added tokens found in the normalised text
+	nfc       bool
+	steps     []step
+	bos       int32
+	hasBOS    bool
+	scratches sync.Pool
 }
 
 // Encode returns the ids of text. Special added tokens in the text ("<|im_start|>") become their ids if special is true, and
@@ -32,8 +32,8 @@ func (t *Tokenizer) Encode(text string, special bool) []int32 {
 	if !utf8.ValidString(text) {
 		text = string(appendLossy(nil, []byte(text)))
 	}
-	e := encoder{t: t, out: make([]int32, 0, len(text)/4+4), scratch: t.scratchs.Get().(*scratch)}
-	defer t.scratchs.Put(e.scratch)
+	e := encoder{t: t, out: make([]int32, 0, len(text)/4+4), scratch: t.scratches.Get().(*scratch)}
+	defer t.scratches.Put(e.scratch)
 	for s := range t.raw.split(text, special) {
 		if s.token {
 			e.out = append(e.out, s.id)

@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"fmt"
 	"math"
+	"strings"
 )
 
 type kind uint8
@@ -20,17 +21,19 @@ type vocabulary struct {
 
 	byBytes map[string]int32 // tokens spelled in GPT-2's alphabet, by what they stand for
 	byText  map[string]int32 // all others, and the added tokens, as they are spelled
+
+	text strings.Builder // what byBytes' keys are cut from
 }
 
 // room is how far ids may lie beyond the number of tokens: files leave gaps, but a table of 2^31 entries for three tokens is an attack.
 const room = 1 << 16
 
 // newVocabulary has place for the ids below size.
-func newVocabulary(tokens int, size int64) (vocabulary, error) {
+func newVocabulary(tokens int, size int64) (*vocabulary, error) {
 	if size > 2*int64(tokens)+room || size > math.MaxInt32 {
-		return vocabulary{}, fmt.Errorf("id %d is out of proportion to the %d tokens", size-1, tokens)
+		return nil, fmt.Errorf("id %d is out of proportion to the %d tokens", size-1, tokens)
 	}
-	return vocabulary{
+	return &vocabulary{
 		bytes:   make([]string, size),
 		kinds:   make([]kind, size),
 		byBytes: make(map[string]int32, tokens),
@@ -43,9 +46,12 @@ func (v *vocabulary) add(text string, id int32) error {
 		return fmt.Errorf("token %q has id %d, which is another token's", text, id)
 	}
 	v.kinds[id] = plain
-	if raw, ok := fromAlphabet(text); ok {
-		v.bytes[id] = raw
-		v.byBytes[raw] = id
+	var buf [128]byte
+	if raw, ok := appendBytes(buf[:0], text); ok {
+		from := v.text.Len()
+		v.text.Write(raw)
+		v.bytes[id] = v.text.String()[from:]
+		v.byBytes[v.bytes[id]] = id
 	} else {
 		v.bytes[id] = text
 		v.byText[text] = id
@@ -74,8 +80,9 @@ func (v *vocabulary) lookup(text string) (id int32, ok bool) {
 	if id, ok = v.byText[text]; ok {
 		return id, true
 	}
-	if raw, spelled := fromAlphabet(text); spelled {
-		id, ok = v.byBytes[raw]
+	var buf [128]byte
+	if raw, spelled := appendBytes(buf[:0], text); spelled {
+		id, ok = v.byBytes[string(raw)]
 	}
 	return id, ok
 }
