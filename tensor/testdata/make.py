@@ -1,0 +1,42 @@
+"""Writes dequantise.safetensors and prints the checksums in float_test.go.
+
+Needs the PyPI packages gguf, numpy, ml_dtypes and safetensors; gguf's numpy functions are the other implementation.
+"""
+import hashlib
+import pathlib
+
+import gguf
+import ml_dtypes
+import numpy
+from safetensors.numpy import save_file
+
+here = pathlib.Path(__file__).parent
+random = numpy.random.default_rng(1)
+
+# Random bits in every field, but finite scales: the places of the float16 fields in a block of each type.
+halves = {"Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0], "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208]}
+tensors = {}
+for name, places in halves.items():
+    kind = gguf.GGMLQuantizationType[name]
+    elements, size = gguf.GGML_QUANT_SIZES[kind]
+    blocks = random.integers(0, 256, (1024 // elements, size), dtype=numpy.uint8)
+    for place in places:
+        scales = random.normal(0, 1, len(blocks)).astype(numpy.float16)
+        blocks[:, place : place + 2] = scales.view(numpy.uint8).reshape(-1, 2)
+    tensors[name + ".blocks"] = blocks.reshape(-1)
+    tensors[name + ".values"] = gguf.quants.dequantize(blocks.reshape(1, -1), kind).reshape(-1)
+save_file(tensors, here / "dequantise.safetensors")
+
+
+def checksum(name, values):
+    print(name, hashlib.sha256(values.tobytes()).hexdigest())
+
+
+every = numpy.arange(1 << 16, dtype=numpy.uint16)
+with numpy.errstate(all="ignore"):
+    wide = every.view(numpy.float16).astype(numpy.float32)
+    checksum("float16 to float32, without NaN", wide[~numpy.isnan(wide)])
+    spread = (numpy.arange(1 << 20, dtype=numpy.uint64) * 4097).astype(numpy.uint32).view(numpy.float32)
+    spread = spread[~numpy.isnan(spread)]
+    checksum("float32 to float16", spread.astype(numpy.float16))
+    checksum("float32 to bfloat16", spread.astype(ml_dtypes.bfloat16))
