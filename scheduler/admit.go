@@ -6,6 +6,7 @@ import (
 
 	"minisgl/device"
 	"minisgl/scheduler/page"
+	"minisgl/scheduler/radix"
 )
 
 // A candidate is a waiting request that may be admitted now.
@@ -29,6 +30,9 @@ func (s *Scheduler) admit(f *flight) {
 	for _, c := range candidates {
 		if s.budget == 0 || len(s.slots) == 0 {
 			break
+		}
+		if s.awaits(c.request) {
+			continue
 		}
 		if s.admitOne(f, c.request, reserve) {
 			reserve += s.growthPages(c.request)
@@ -78,7 +82,7 @@ func (s *Scheduler) candidates() []candidate {
 // growthPages is how many pages a running request is expected to take before anything else changes.
 func (s *Scheduler) growthPages(r *request) int {
 	length := len(r.Prompt) + r.drawn
-	end := min(length+growth, len(r.Prompt)+r.maxTokens)
+	end := min(length+s.growth, len(r.Prompt)+r.maxTokens)
 	return max(0, s.pagesFor(end)-s.pagesFor(length))
 }
 
@@ -134,6 +138,32 @@ func (s *Scheduler) admitOne(f *flight, r *request, reserve int) bool {
 	r.state, r.passed = running, 0
 	s.running = enqueue(s.running, r)
 	return true
+}
+
+// awaits reports whether a running request is about to add much of r's prompt to the tree: then it is quicker to wait for that
+// than to compute the same beside it. It is the usual case when several answers to one prompt are asked for.
+func (s *Scheduler) awaits(r *request) bool {
+	if s.config.Cache == Naive {
+		return false
+	}
+	cached := -1
+	for _, q := range s.running {
+		if q.stored >= q.prefill {
+			continue
+		}
+		common := radix.CommonPrefix(r.tokens[:s.matchLimit(r)], q.tokens[:q.prefill])
+		common -= common % s.config.PageSize
+		if common < worthWaiting || 2*common < len(r.tokens) {
+			continue
+		}
+		if cached < 0 {
+			cached = s.tree.Prefix(r.tokens)
+		}
+		if common-cached >= worthWaiting {
+			return true
+		}
+	}
+	return false
 }
 
 // matchLimit is how much of a request's tokens may come from the cache: the last is computed, to draw from, and so is each

@@ -21,11 +21,13 @@ type piece struct {
 }
 
 const (
-	// growth is how many tokens each running request may still draw, when another is admitted, before pages can run out.
+	// defaultGrowth is how many tokens each running request may still draw, when another is admitted, before pages can run out.
 	// It is a guess that costs little if it is wrong: the youngest is retracted. SGLang's new_token_ratio plays this role.
-	growth = 32
+	defaultGrowth = 32
 	// patience is how many plans may admit a later request in front of one.
 	patience = 32
+	// worthWaiting is how many tokens another request must be about to cache before one waits for them.
+	worthWaiting = 32
 	// window is how many waiting requests the LPM policy looks at.
 	window = 64
 )
@@ -33,6 +35,7 @@ const (
 // planState is what Plan remembers and reuses from one call to the next.
 type planState struct {
 	steps        uint64
+	growth       int
 	budget       int      // rows left in the step being planned
 	promptsFirst bool     // the last step was full of decode rows while prompts waited
 	turn         *request // the request that decoded last when there was no room for all

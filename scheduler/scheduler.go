@@ -73,6 +73,7 @@ func New(c Config) (*Scheduler, error) {
 		}
 	}
 	s := &Scheduler{config: c, pool: page.NewPool(c.NumPages), byID: make(map[string]*request)}
+	s.growth = defaultGrowth
 	s.tree = radix.New(c.PageSize, s.pool)
 	for slot := c.MaxRunning - 1; slot >= 0; slot-- {
 		s.slots = append(s.slots, int32(slot))

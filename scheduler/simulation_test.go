@@ -61,6 +61,8 @@ type simulation struct {
 	owners   []page.Owner // before the last call
 	faults   map[int]fake.Fault
 	errs     []error
+	// Chances in 10,000: that a step fails, that a request is aborted. One in so many calls brings a request.
+	faulty, fickle, seldom int
 
 	steps     [2]*device.Step
 	submitted int
@@ -84,7 +86,7 @@ func newSimulation(seed, episode uint64) *simulation {
 	rng := rand.New(rand.NewPCG(seed, episode))
 	pick := func(values ...int) int { return values[rng.IntN(len(values))] }
 	config := Config{
-		PageSize: pick(1, 3, 16), NumPages: pick(2, 4, 8, 20, 60, 300), MaxRunning: pick(1, 2, 4, 12), MaxStepTokens: pick(1, 2, 3, 7, 16, 64, 1000),
+		PageSize: pick(1, 3, 16), NumPages: pick(2, 4, 8, 20, 60, 60, 300, 300), MaxRunning: pick(1, 2, 4, 12, 12), MaxStepTokens: pick(1, 2, 3, 7, 16, 64, 1000),
 		MaxSeqLen: pick(8, 40, 200), MaxQueue: pick(1, 5, 30), Policy: Policy(rng.IntN(2)), LookPast: pick(0, 1, 3), Vocab: pick(3, 30, 1000),
 	}
 	if rng.IntN(5) == 0 {
@@ -92,10 +94,12 @@ func newSimulation(seed, episode uint64) *simulation {
 	}
 	s := &simulation{rng: rng, depth: 1 + rng.IntN(2), clients: map[string]*client{}, reasons: map[FinishReason]int{}, faults: map[int]fake.Fault{},
 		owners: make([]page.Owner, config.NumPages), steps: [2]*device.Step{{}, {}}}
+	s.faulty, s.fickle, s.seldom = pick(0, 10, 100), pick(0, 100, 500), pick(2, 5, 20)
 	var err error
 	if s.Scheduler, err = New(config); err != nil {
 		panic(err)
 	}
+	s.growth = pick(0, 2, defaultGrowth)
 	runner, err := fake.New(fake.Options{
 		Run:         fake.Mode(rng.IntN(2)), // AtSubmit or AtWait
 		Fault:       func(step int) fake.Fault { return s.faults[step] },
@@ -184,20 +188,20 @@ func (s *simulation) clientsAct() {
 		return
 	}
 	for range s.rng.IntN(3) {
-		if s.rng.IntN(3) == 0 {
+		if s.rng.IntN(s.seldom) == 0 {
 			s.arrive()
 		}
 	}
 	ids := slices.Sorted(maps.Keys(s.byID))
 	switch {
-	case len(ids) > 0 && s.rng.IntN(20) == 0:
+	case len(ids) > 0 && s.rng.IntN(10_000) < s.fickle:
 		id := ids[s.rng.IntN(len(ids))]
 		s.clients[id].aborted = true
 		s.Abort(id)
 		s.Abort(id)
 	case s.rng.IntN(500) == 0:
 		s.FlushCache()
-	case s.rng.IntN(1000) == 0:
+	case s.rng.IntN(10_000) < s.fickle/50:
 		for _, id := range ids {
 			s.clients[id].aborted = true
 		}
@@ -270,17 +274,17 @@ func (s *simulation) injectFault(step *device.Step) {
 		}
 	}
 	pieces := s.flights[s.inFlight-1].pieces
-	switch n := s.rng.IntN(5000); {
-	case n == 0:
+	switch n := s.rng.IntN(10_000); {
+	case s.faulty > 0 && n == 0:
 		s.faults[s.submitted] = fake.Fault{Err: device.ErrLost}
 		s.lost = true
-	case n < 50:
+	case n < s.faulty/2:
 		broken := errors.New("broken")
 		s.faults[s.submitted] = fake.Fault{Err: broken}
 		for _, p := range pieces {
 			hit(p, broken)
 		}
-	case n < 150 && len(step.Outputs) > 0:
+	case n < s.faulty && len(step.Outputs) > 0:
 		bad := s.rng.IntN(len(step.Outputs))
 		s.faults[s.submitted] = fake.Fault{NaN: func(output int) bool { return output == bad }}
 		for _, p := range pieces {

@@ -194,13 +194,13 @@ func (t *Tree) Evict(want int) (freed int) {
 // nearest returns the child of n that has the most leading tokens in common with key, and how many.
 func (t *Tree) nearest(n *Node, key []int32) (best *Node, common int) {
 	for c := n.children; c != nil; {
-		k := commonPrefix(c.tokens[:t.pageSize], key)
+		k := CommonPrefix(c.tokens[:t.pageSize], key)
 		if k > common {
 			best, common = c, k
 		}
 		switch {
 		case k == t.pageSize:
-			return c, k + commonPrefix(c.tokens[k:], key[k:])
+			return c, k + CommonPrefix(c.tokens[k:], key[k:])
 		case k == len(key):
 			return best, common
 		case key[k] < c.tokens[k]:

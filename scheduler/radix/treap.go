@@ -61,8 +61,8 @@ func inOrder(n *Node, f func(*Node) error) error {
 	return inOrder(n.right, f)
 }
 
-// commonPrefix is the number of leading tokens that a and b share.
-func commonPrefix(a, b []int32) int {
+// CommonPrefix is the number of leading tokens that a and b share.
+func CommonPrefix(a, b []int32) int {
 	n := min(len(a), len(b))
 	a, b = a[:n], b[:n]
 	for i := range a {
