@@ -13,6 +13,8 @@ import (
 	"minisgl/tensor/gguf"
 )
 
+const tokenizerConfigName = "tokenizer_config.json"
+
 // tokenIDs is a field that holds an id, a list of ids or null.
 type tokenIDs []int
 
@@ -84,7 +86,7 @@ func (c *Checkpoint) readCompanions(fsys fs.FS, configText []byte) error {
 		return fmt.Errorf("%s: %w", mapped.Shown(fsys, configName), err)
 	}
 	for name, into := range map[string]any{
-		"special_tokens_map.json": &special, "tokenizer_config.json": &config, "generation_config.json": &generation,
+		"special_tokens_map.json": &special, tokenizerConfigName: &config, "generation_config.json": &generation,
 	} {
 		if err := readJSON(fsys, name, into); err != nil {
 			return err
@@ -154,18 +156,24 @@ func (c *Checkpoint) checkTokenizer() error {
 }
 
 func (c *Checkpoint) readTemplate(fsys fs.FS, config tokenizerConfig) error {
-	name := "chat_template.jinja"
-	text, err := fs.ReadFile(fsys, name)
-	if errors.Is(err, fs.ErrNotExist) {
-		name, text, err = "tokenizer_config.json", []byte(config.ChatTemplate), nil
-	}
-	if err == nil && len(text) > 0 {
-		c.Chat, err = chat.New(string(text), string(config.BOS), string(config.EOS))
+	source, name, err := templateSource(fsys, config)
+	if err == nil && source != "" {
+		c.Chat, err = chat.New(source, string(config.BOS), string(config.EOS))
 	}
 	if err != nil {
 		return fmt.Errorf("%s: chat template: %w", mapped.Shown(fsys, name), err)
 	}
 	return nil
+}
+
+// templateSource returns the chat template and the file it is in. A file of its own wins, as in transformers.
+func templateSource(fsys fs.FS, config tokenizerConfig) (source, name string, err error) {
+	const own = "chat_template.jinja"
+	text, err := fs.ReadFile(fsys, own)
+	if errors.Is(err, fs.ErrNotExist) {
+		return string(config.ChatTemplate), tokenizerConfigName, nil
+	}
+	return string(text), own, err
 }
 
 // readGGUFCompanions reads from a GGUF file's metadata what readCompanions reads from files.
