@@ -84,7 +84,10 @@ func Parse(data []byte) (*File, error) {
 	tensors, keys := r.uint64(), r.uint64()
 	f := &File{Version: int(version), Metadata: Metadata{}, Tensors: map[string]*tensor.Tensor{}}
 	const leastKey, leastTensor = 8 + 4 + 1, 8 + 4 + 4 + 8
-	if r.err == nil && (keys > uint64(r.left())/leastKey || tensors > uint64(r.left())/leastTensor) {
+	if r.err != nil {
+		return nil, r.err
+	}
+	if keys > uint64(r.left())/leastKey || tensors > uint64(r.left())/leastTensor {
 		return nil, fmt.Errorf("%d keys and %d tensors cannot be in a file of %d bytes", keys, tensors, len(data))
 	}
 	for i := uint64(0); i < keys && r.err == nil; i++ {

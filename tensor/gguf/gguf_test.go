@@ -138,6 +138,7 @@ func TestBadFiles(t *testing.T) {
 	}{
 		"empty":               {&file{}, "not a GGUF file"},
 		"only magic":          {start(3, 0, 0).cut(4), "ends within its header"},
+		"counts cut short":    {start(3, 1<<60, 0).cut(17), "ends within its header"},
 		"version 1":           {start(1, 0, 0), "version 1 is not supported; supported: 2, 3"},
 		"big endian":          {start(3<<24, 0, 0), "big-endian"},
 		"many tensors":        {start(3, huge, 0), "4611686018427387904 tensors cannot be"},
