@@ -1,0 +1,53 @@
+package cpu
+
+import (
+	"fmt"
+	"testing"
+
+	"minisgl/device"
+	"minisgl/device/devicetest"
+	"minisgl/tensor"
+)
+
+func openVariant(t testing.TB, name string, threads int) device.Device {
+	t.Helper()
+	d, _, err := device.Open("cpu+"+name, threads)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// Every path that this processor can run passes the suite, alone and with threads. Quantised weights are kept as f16 (load.go),
+// whose rounding, 2⁻¹¹ at most for each weight, shows.
+func TestConformance(t *testing.T) {
+	quantised := []tensor.DType{tensor.Q4_0, tensor.Q4_1, tensor.Q5_0, tensor.Q5_1, tensor.Q8_0, tensor.Q4_K, tensor.Q5_K, tensor.Q6_K}
+	for _, v := range usableVariants() {
+		for _, threads := range []int{1, 2} {
+			for _, o := range []devicetest.Options{
+				{DTypes: []tensor.DType{tensor.F32, tensor.F16, tensor.BF16}},
+				{DTypes: quantised, Tolerance: 3e-3},
+			} {
+				t.Run(fmt.Sprintf("%s/%d/%s", v.name, threads, o.DTypes[0]), func(t *testing.T) {
+					devicetest.Run(t, func(t testing.TB) device.Device { return openVariant(t, v.name, threads) }, o)
+				})
+			}
+		}
+	}
+}
+
+func consecutivePages(n int) []int32 {
+	pages := make([]int32, n)
+	for i := range pages {
+		pages[i] = int32(i)
+	}
+	return pages
+}
+
+func runStep(t testing.TB, r device.Runner, s *device.Step) {
+	t.Helper()
+	r.Submit(s)
+	if err := r.Wait(s); err != nil {
+		t.Fatal(err)
+	}
+}

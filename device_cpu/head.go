@@ -1,0 +1,167 @@
+package cpu
+
+import (
+	"math"
+	"slices"
+
+	"minisgl/device"
+	"minisgl/device/sample"
+)
+
+// headRows is how many outputs go through the LM head at once; it bounds the memory for logits.
+const headRows = 32
+
+// headPanels is how many panels a thread takes at once: enough to make a claim cheap, 512 logits of each row.
+const headPanels = 16
+
+// head is the LM head and the sampling. Rows that want the likeliest token and nothing else keep each unit's largest logit;
+// only for the others logits are stored.
+type head struct {
+	*runner
+	work, read task
+
+	op      *operation
+	in      buffer
+	logits  buffer
+	step    *device.Step
+	chosen  []int32
+	plain   [headRows]bool // the row only wants its largest logit
+	units   [][]candidate  // of each unit: a candidate of each row
+	scratch [][]float32    // of each worker: (headRows, scratchStride)
+	drawing []sample.Workspace
+	rest    []int32 // rows that are not plain
+}
+
+// A candidate is the likeliest of some tokens, NoToken if all their logits are -Inf. It is broken if one is NaN or +Inf.
+type candidate struct {
+	token  int32
+	logit  float32
+	broken bool
+}
+
+const headStride = headPanels*panelWidth + cacheLine/4
+
+func newHead(r *runner) *head {
+	h := &head{runner: r}
+	h.work.run = h.runUnit
+	h.read.run = h.readRow
+	h.drawing = make([]sample.Workspace, r.pool.threads)
+	for range r.pool.threads {
+		h.scratch = append(h.scratch, make([]float32, headRows*headStride))
+	}
+	h.units = make([][]candidate, ceil(ceil(r.program.Vocab, panelWidth), headPanels))
+	for i := range h.units {
+		h.units[i] = make([]candidate, headRows)
+	}
+	return h
+}
+
+// isPlain reports whether an output's token is the largest logit's and nothing else is asked for.
+func isPlain(o *device.Output) bool {
+	p := o.Params
+	return o.Target == device.Sample && p.Temperature <= 0 && p.Logprobs < 0 && !p.Penalised() && len(p.Bias) == 0 &&
+		!(o.Suppress && len(p.Suppress) > 0)
+}
+
+// run computes the logits of the chosen outputs and reads their results off.
+func (h *head) run(c *operation, op *device.LMHead, s *device.Step, chosen []int32) {
+	h.op, h.in, h.logits, h.step, h.chosen = c, h.buffers[op.In], h.buffers[op.Logits], s, chosen
+	h.rest = h.rest[:0]
+	for k, output := range chosen {
+		h.plain[k] = isPlain(&s.Outputs[output]) && !h.trace.on()
+		if !h.plain[k] {
+			h.rest = append(h.rest, int32(k))
+		}
+	}
+	h.pool.run(len(h.units), &h.work)
+	for k, output := range chosen {
+		if h.plain[k] {
+			s.Results[output].Token = h.likeliest(k)
+			s.Results[output].Logprob, s.Results[output].Top = 0, s.Results[output].Top[:0]
+		}
+	}
+	h.pool.run(len(h.rest), &h.read)
+	for _, output := range chosen {
+		if o := &s.Outputs[output]; o.Target == device.Sample {
+			h.slots[o.Slot].last = s.Results[output].Token
+		}
+	}
+}
+
+func (h *head) runUnit(unit, worker int) {
+	w := h.op.weight
+	panel := unit * headPanels
+	panels := min(headPanels, w.panels()-panel)
+	rows := len(h.chosen)
+	scratch := h.scratch[worker]
+	tiles := ceil(rows, h.kernels.tileRows)
+	block := inputBlock
+	if tiles == 1 {
+		block = 8 * inputBlock
+	}
+	for p := range panels {
+		for k := 0; k < w.cols; k += block {
+			for t := range tiles {
+				from, to := share(rows, tiles, t)
+				w.tile(h.kernels, panel+p, k, min(block, w.cols-k), scratch[from*headStride+p*panelWidth:], headStride,
+					h.in.data[from*h.in.stride+k:], h.in.stride, to-from, min(k, 1))
+			}
+		}
+	}
+	first := panel * panelWidth
+	n := min(panels*panelWidth, w.rows-first)
+	for k := range rows {
+		logits := scratch[k*headStride:][:n]
+		if h.plain[k] {
+			h.units[unit][k] = h.candidate(logits, int32(first))
+		} else {
+			copy(h.logits.row(k)[first:], logits)
+		}
+	}
+}
+
+// candidate finds the largest of some logits, the first among equals.
+func (h *head) candidate(logits []float32, first int32) candidate {
+	whole := len(logits) / 16 * 16
+	if whole < len(logits) || whole == 0 {
+		return carefulCandidate(logits, first)
+	}
+	largest, check := h.kernels.largest(logits)
+	if check != check {
+		return carefulCandidate(logits, first)
+	}
+	return candidate{token: first + int32(slices.Index(logits, largest)), logit: largest}
+}
+
+func carefulCandidate(logits []float32, first int32) candidate {
+	c := sample.Likeliest(logits)
+	if c.Token != device.NoToken {
+		return candidate{token: first + c.Token, logit: c.Logit}
+	}
+	nothing := math.IsInf(float64(c.Logit), -1)
+	return candidate{token: device.NoToken, logit: c.Logit, broken: !nothing}
+}
+
+// likeliest is the token of a plain row.
+func (h *head) likeliest(k int) int32 {
+	best := candidate{token: device.NoToken, logit: float32(math.Inf(-1))}
+	for _, unit := range h.units {
+		c := unit[k]
+		if c.broken {
+			return device.NoToken
+		}
+		if c.logit > best.logit {
+			best = c
+		}
+	}
+	return best.token
+}
+
+// readRow reads the result of a row off its stored logits.
+func (h *head) readRow(unit, worker int) {
+	k := h.rest[unit]
+	output := h.chosen[k]
+	o := &h.step.Outputs[output]
+	logits := h.logits.row(int(k))[:h.program.Vocab]
+	h.drawing[worker].Read(&h.step.Results[output], logits, o, &h.slots[o.Slot].history)
+}

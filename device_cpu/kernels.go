@@ -1,0 +1,103 @@
+package cpu
+
+import (
+	"fmt"
+	"strings"
+)
+
+//go:generate go run ./internal/gen
+
+// kernels is one path through the processor's arithmetic: a set of functions that belong to one instruction set. Rows of x and
+// c lie ldx and ldc values apart. A panel holds panelWidth outputs (see pack.go).
+//
+// The order of every sum is fixed: an output of a tile is summed over the inputs in ascending order, whatever the number of
+// rows, and sums along a row go by lanes of the instruction set.
+type kernels struct {
+	name     string
+	tileRows int // most rows of a tile
+
+	// tileBF16 and tileF16 multiply rows of x by k inputs of a panel: c[r][0:32] = x[r][0:k] · w, on top of what c holds if
+	// add is not 0.
+	tileBF16, tileF16 func(c []float32, ldc int, x []float32, ldx int, w []uint16, k, rows, add int)
+	// tileF32 does so with float32 weights: w0 has 16 values for the lower half of the outputs and w1 for the upper, each
+	// input's ldw values behind the one before.
+	tileF32 func(c []float32, ldc int, x []float32, ldx int, w0, w1 []float32, ldw, k, rows, add int)
+
+	// The functions below take rows whose length is a multiple of 16.
+
+	// softmax replaces s by exp(scale·(s − max)) and returns the maximum and the sum of the results.
+	softmax func(s []float32, scale float32) (max, sum float32)
+	// silu: out = silu(gate)·up.
+	silu func(out, gate, up []float32)
+	// sumSquares returns Σ x².
+	sumSquares func(x []float32) float32
+	// scale: out = factor·x·w.
+	scale func(out, x, w []float32, factor float32)
+	// add: out += x.
+	add func(out, x []float32)
+	// largest returns the maximum, and a number that is NaN if a value is not finite.
+	largest func(x []float32) (max, check float32)
+}
+
+// maxTileRows is the most that a path may have for tileRows.
+const maxTileRows = 16
+
+// variants are the paths that this build has, the best last. Each names the features it needs.
+var variants = append([]variant{{kernels: &generic}}, nativeVariants...)
+
+type variant struct {
+	*kernels
+	features []feature
+}
+
+// A feature is a property of the processor that a path needs.
+type feature struct {
+	name    string
+	present bool
+}
+
+func (v variant) usable() bool {
+	for _, f := range v.features {
+		if !f.present {
+			return false
+		}
+	}
+	return true
+}
+
+// describe names the path and the features that led to it.
+func (v variant) describe() string {
+	if len(v.features) == 0 {
+		return v.name
+	}
+	var names []string
+	for _, f := range v.features {
+		names = append(names, f.name)
+	}
+	return v.name + " (" + strings.Join(names, " ") + ")"
+}
+
+// choose returns the path of that name, or the best that the processor can run for "".
+func choose(name string) (variant, error) {
+	var names []string
+	var best variant
+	for _, v := range variants {
+		names = append(names, v.name)
+		if v.usable() {
+			best = v
+		}
+		if v.name != name {
+			continue
+		}
+		for _, f := range v.features {
+			if !f.present {
+				return v, fmt.Errorf("variant %q needs %s, which this processor does not have", name, f.name)
+			}
+		}
+		return v, nil
+	}
+	if name != "" {
+		return best, fmt.Errorf("unknown variant %q: this build has %s", name, strings.Join(names, ", "))
+	}
+	return best, nil
+}

@@ -1,0 +1,84 @@
+//go:build amd64 && !noasm
+
+package cpu
+
+import "github.com/klauspost/cpuid/v2"
+
+var nativeVariants = []variant{
+	{
+		kernels: &kernels{
+			name: "avx2", tileRows: 6,
+			tileBF16: tileBF16AVX2, tileF16: tileF16AVX2, tileF32: tileF32AVX2,
+			softmax: softmaxAVX2, silu: siluAVX2, sumSquares: sumSquaresAVX2, scale: scaleAVX2, add: addAVX2, largest: largestAVX2,
+		},
+		features: features(cpuid.AVX2, cpuid.FMA3, cpuid.F16C),
+	},
+	{
+		kernels: &kernels{
+			name: "avx512", tileRows: 14,
+			tileBF16: tileBF16AVX512, tileF16: tileF16AVX512, tileF32: tileF32AVX512,
+			softmax: softmaxAVX512, silu: siluAVX512, sumSquares: sumSquaresAVX512, scale: scaleAVX512, add: addAVX512,
+			largest: largestAVX512,
+		},
+		features: features(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512VL, cpuid.AVX512DQ, cpuid.FMA3),
+	},
+}
+
+//go:noescape
+func tileBF16AVX512(c []float32, ldc int, x []float32, ldx int, w []uint16, k, rows, add int)
+
+//go:noescape
+func tileF16AVX512(c []float32, ldc int, x []float32, ldx int, w []uint16, k, rows, add int)
+
+//go:noescape
+func tileF32AVX512(c []float32, ldc int, x []float32, ldx int, w0, w1 []float32, ldw, k, rows, add int)
+
+//go:noescape
+func softmaxAVX512(s []float32, scale float32) (max, sum float32)
+
+//go:noescape
+func siluAVX512(out, gate, up []float32)
+
+//go:noescape
+func sumSquaresAVX512(x []float32) float32
+
+//go:noescape
+func scaleAVX512(out, x, w []float32, factor float32)
+
+//go:noescape
+func addAVX512(out, x []float32)
+
+//go:noescape
+func largestAVX512(x []float32) (max, check float32)
+
+//go:noescape
+func tileBF16AVX2(c []float32, ldc int, x []float32, ldx int, w []uint16, k, rows, add int)
+
+//go:noescape
+func tileF16AVX2(c []float32, ldc int, x []float32, ldx int, w []uint16, k, rows, add int)
+
+//go:noescape
+func tileF32AVX2(c []float32, ldc int, x []float32, ldx int, w0, w1 []float32, ldw, k, rows, add int)
+
+//go:noescape
+func softmaxAVX2(s []float32, scale float32) (max, sum float32)
+
+//go:noescape
+func siluAVX2(out, gate, up []float32)
+
+//go:noescape
+func sumSquaresAVX2(x []float32) float32
+
+//go:noescape
+func scaleAVX2(out, x, w []float32, factor float32)
+
+//go:noescape
+func addAVX2(out, x []float32)
+
+//go:noescape
+func largestAVX2(x []float32) (max, check float32)
+
+// pause tells the processor that this is a loop that waits for another core.
+//
+//go:noescape
+func pause()

@@ -1,0 +1,7 @@
+//go:build noasm || !amd64
+
+package cpu
+
+var nativeVariants []variant
+
+func pause() {}

@@ -1,0 +1,90 @@
+package cpu
+
+import "minisgl/device"
+
+const (
+	// inputBlock is how many inputs of a panel are read at once when several tiles of rows share them: 64 KB of bfloat16
+	// weights, which stay in the second-level cache with the rows' activations.
+	inputBlock = 1024
+	// rowBlock is about how many rows share a panel's weights while they are in the cache.
+	rowBlock = 128
+	// unitPanels is how many panels a thread takes at once.
+	unitPanels = 2
+	// unitStride is the distance of rows in a unit's sums, an odd number of cache lines.
+	unitStride = unitPanels*panelWidth + cacheLine/4
+)
+
+// linear runs products of matrices. A unit of work is a block of rows by a few panels.
+type linear struct {
+	*runner
+	work task
+	sums [][]float32 // of each worker: (rowBlock, unitStride)
+
+	op      *operation
+	in, out buffer
+	rows    int
+	blocks  int // of rows
+	add     bool
+}
+
+func newLinear(r *runner) *linear {
+	l := &linear{runner: r}
+	l.work.run = l.runUnit
+	for range r.pool.threads {
+		l.sums = append(l.sums, make([]float32, (rowBlock+maxTileRows)*unitStride))
+	}
+	return l
+}
+
+func (l *linear) run(c *operation, op *device.Linear, rows int) {
+	l.op, l.in, l.out, l.rows, l.add = c, l.buffers[op.In], l.buffers[op.Out], rows, op.Residual
+	l.blocks = ceil(rows, rowBlock)
+	l.pool.run(l.blocks*ceil(c.weight.panels(), unitPanels), &l.work)
+}
+
+func (l *linear) runUnit(unit, worker int) {
+	w := l.op.weight
+	groups := ceil(w.panels(), unitPanels)
+	first, end := share(l.rows, l.blocks, unit/groups)
+	panel := unit % groups * unitPanels
+	panels := min(unitPanels, w.panels()-panel)
+	if l.op.vector == nil && !l.add {
+		l.multiply(panel, panels, first, end, l.out.data[first*l.out.stride+panel*panelWidth:], l.out.stride)
+		return
+	}
+	sums := l.sums[worker]
+	l.multiply(panel, panels, first, end, sums, unitStride)
+	from, n := panel*panelWidth, panels*panelWidth
+	for row := first; row < end; row++ {
+		sum := sums[(row-first)*unitStride:][:n]
+		if l.op.vector != nil {
+			l.kernels.add(sum, l.op.vector[from:from+n])
+		}
+		out := l.out.row(row)[from : from+n]
+		if l.add {
+			l.kernels.add(out, sum)
+		} else {
+			copy(out, sum)
+		}
+	}
+}
+
+// multiply computes the outputs of some panels for rows first to end into c.
+func (l *linear) multiply(panel, panels, first, end int, c []float32, stride int) {
+	w := l.op.weight
+	tiles := ceil(end-first, l.kernels.tileRows)
+	block := inputBlock
+	if tiles == 1 {
+		block = 8 * inputBlock // one tile has no use for weights in the cache, only for short calls
+	}
+	for k := 0; k < w.cols; k += block {
+		n, add := min(block, w.cols-k), min(k, 1)
+		for p := range panels {
+			for t := range tiles {
+				from, to := share(end-first, tiles, t)
+				w.tile(l.kernels, panel+p, k, n, c[from*stride+p*panelWidth:], stride,
+					l.in.data[(first+from)*l.in.stride+k:], l.in.stride, to-from, add)
+			}
+		}
+	}
+}
