@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -43,8 +44,8 @@ func TestGoldensOpen(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := open(t, goldens.Get(t, name).Path, Options{})
-			if fmt.Sprint(c.Config) != fmt.Sprint(want) {
-				t.Errorf("config\n%+v, want\n%+v", c.Config, want)
+			if err := equalConfigs(c.Config, want); err != "" {
+				t.Error(err)
 			}
 			if err := c.Program.Validate(); err != nil {
 				t.Error(err)
@@ -54,6 +55,14 @@ func TestGoldensOpen(t *testing.T) {
 			}
 		})
 	}
+}
+
+// equalConfigs says how two configs differ.
+func equalConfigs(got, want Config) string {
+	if reflect.DeepEqual(got, want) {
+		return ""
+	}
+	return fmt.Sprintf("config\n%+v, want\n%+v", got, want)
 }
 
 func TestProgram(t *testing.T) {
