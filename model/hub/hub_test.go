@@ -343,13 +343,23 @@ func TestLockOfAnotherProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
-	defer cancel()
-	if _, err := Resolve(ctx, "org/model", m.options()); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), path) {
-		t.Errorf("while the lock is held: %v, want one that names %s", err, path)
+	cancelled, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := lock(cancelled, path, time.Hour); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), path) {
+		t.Errorf("no longer waiting: %v, want an error that names %s", err, path)
+	}
+	done := make(chan error)
+	go func() {
+		_, err := m.resolve("org/model")
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		t.Fatalf("did not wait for the lock: %v", err)
+	case <-time.After(100 * time.Millisecond):
 	}
 	release()
-	if _, err := m.resolve("org/model"); err != nil {
+	if err := <-done; err != nil {
 		t.Errorf("after its release: %v", err)
 	}
 }
@@ -414,5 +424,19 @@ func TestGGUF(t *testing.T) {
 	}
 	if sent := h.sent(); !slices.Equal(sent, []string{"m-q8_0.gguf", "m-q4_k_m.gguf"}) {
 		t.Errorf("downloaded %v", sent)
+	}
+}
+
+func TestDiskFullWhileWriting(t *testing.T) {
+	f, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("no device that is always full:", err)
+	}
+	defer f.Close()
+	want := file{path: weightsFile, size: 5 << 20, sha256: sha256of("")}
+	p := &partial{path: "/cache/blobs/x.incomplete", file: f, want: want, sum: want.newHash()}
+	err = p.write([]byte("bytes"))
+	if !errors.Is(err, ErrNoSpace) || !strings.Contains(err.Error(), "/cache/blobs/x.incomplete, 5.0 MiB") {
+		t.Errorf("error %v, want one that names the file and the bytes to go", err)
 	}
 }

@@ -169,7 +169,7 @@ func qwen() map[string]string {
 
 // impatient is patience for tests.
 var impatient = patience{
-	stall: 80 * time.Millisecond, answer: 80 * time.Millisecond, tries: 3, asks: 2,
+	stall: 300 * time.Millisecond, answer: 300 * time.Millisecond, tries: 3, asks: 2,
 	backoff: time.Millisecond, longest: 20 * time.Millisecond, lock: time.Millisecond,
 }
 
