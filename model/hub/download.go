@@ -23,7 +23,7 @@ type mismatch struct{ error }
 
 func (m mismatch) Unwrap() []error { return []error{m.error, ErrMismatch} }
 
-// download brings one file to dest, which must not exist, by way of dest.incomplete; the caller holds the file's lock.
+// download brings one file to dest by way of dest.incomplete; the caller holds the file's lock.
 // What a former call left there is continued. A continued file that turns out wrong is fetched once more from its start.
 func (c *client) download(ctx context.Context, f file, address, dest string, report func(done int64)) error {
 	p, err := openPartial(dest+".incomplete", f)

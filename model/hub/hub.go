@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -111,20 +112,19 @@ func local(name, file string) (path string, ok bool, err error) {
 	return path, err == nil, err
 }
 
-// folder takes a user's folder as it is where it has a configuration: what its weights lack, the model's reader says best.
+// folder finds the checkpoint in a user's folder. One with a configuration is taken as it is: what its weights lack, the
+// model's reader says best, and it may not want any.
 func folder(dir, file string) (string, error) {
-	if file == "" {
-		if _, err := os.Stat(filepath.Join(dir, configFile)); err == nil {
-			return dir, nil
-		}
-	}
 	files, err := filesIn(dir, 1)
 	if err != nil {
 		return "", fmt.Errorf("hub: %w", err)
 	}
 	c, err := choose(files, file)
-	if err != nil {
-		return "", fmt.Errorf("hub: folder %s: %w", dir, err)
+	switch {
+	case c.gguf != "":
+		return filepath.Join(dir, c.gguf), nil
+	case err == nil, file == "" && slices.Contains(files, configFile) && !slices.ContainsFunc(files, isGGUF):
+		return dir, nil
 	}
-	return filepath.Join(dir, filepath.FromSlash(c.gguf)), nil
+	return "", fmt.Errorf("hub: folder %s: %w", dir, err)
 }

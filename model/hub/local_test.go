@@ -35,12 +35,15 @@ func lay(t *testing.T, dir string, paths ...string) {
 
 func TestLocalPaths(t *testing.T) {
 	dir := t.TempDir()
-	lay(t, dir, "model/config.json", "gguf/m-Q8_0.gguf", "two/m-Q8_0.gguf", "two/m-Q4_0.gguf", "none/README.md", "model/model.safetensors")
+	lay(t, dir, "model/config.json", "gguf/m-Q8_0.gguf", "two/m-Q8_0.gguf", "two/m-Q4_0.gguf", "none/README.md", "model/model.safetensors",
+		"cloned/config.json", "cloned/m-Q8_0.gguf", "dummy/config.json")
 	m := newHome(t, nowhere(t), nowhere(t))
 	for _, c := range []struct{ name, file, want, errHas string }{
 		{"model", "", "model", ""},
 		{"gguf", "", "gguf/m-Q8_0.gguf", ""},
 		{"gguf/m-Q8_0.gguf", "", "gguf/m-Q8_0.gguf", ""},
+		{"cloned", "", "cloned/m-Q8_0.gguf", ""},
+		{"dummy", "", "dummy", ""},
 		{"two", "Q4_0", "two/m-Q4_0.gguf", ""},
 		{"two", "", "", "m-Q4_0.gguf, m-Q8_0.gguf"},
 		{"none", "", "", "neither config.json"},
