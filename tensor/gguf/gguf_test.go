@@ -130,12 +130,14 @@ func TestVersion2(t *testing.T) {
 	}
 }
 
-func TestBadFiles(t *testing.T) {
+type badFile struct {
+	file *file
+	want string // in the error
+}
+
+func badFiles() map[string]badFile {
 	const huge = 1 << 62
-	for name, c := range map[string]struct {
-		file *file
-		want string
-	}{
+	return map[string]badFile{
 		"empty":               {&file{}, "not a GGUF file"},
 		"only magic":          {start(3, 0, 0).cut(4), "ends within its header"},
 		"counts cut short":    {start(3, 1<<60, 0).cut(17), "ends within its header"},
@@ -171,7 +173,11 @@ func TestBadFiles(t *testing.T) {
 		"overlap":             {start(3, 2, 0).tensor("t", 0, 0, 16).tensor("u", 0, 32, 8).body(64), `tensor "u": offset 32 lies in the tensor before`},
 		"same tensor":         {start(3, 2, 0).tensor("t", 0, 0, 8).tensor("t", 0, 32, 8).body(64), `tensor "t" occurs twice`},
 		"fewer tensors":       {start(3, 2, 0).tensor("t", 0, 0, 8), "2 tensors cannot be"},
-	} {
+	}
+}
+
+func TestBadFiles(t *testing.T) {
+	for name, c := range badFiles() {
 		t.Run(name, func(t *testing.T) {
 			_, err := Parse(c.file.Bytes())
 			if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -224,6 +230,9 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add(whole)
 	f.Add(start(2, 1, 1).put("k", uint32(kindArray), uint32(kindString), uint64(1), "x").tensor("t", 8, 0, 32).body(34).Bytes())
+	for _, bad := range badFiles() {
+		f.Add(bad.file.Bytes())
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var file *File
 		var err error

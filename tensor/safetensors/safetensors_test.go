@@ -51,17 +51,19 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestBadFiles(t *testing.T) {
+type badFile struct {
+	data []byte
+	want string // in the error
+}
+
+func badFiles() map[string]badFile {
 	entry := func(dtype, shape, offsets string) string {
 		return fmt.Sprintf(`{"t":{"dtype":%q,"shape":%s,"data_offsets":%s}}`, dtype, shape, offsets)
 	}
 	two := func(first, second string) string {
 		return fmt.Sprintf(`{"t":{"dtype":"U8","shape":[8],"data_offsets":%s},"u":{"dtype":"U8","shape":[8],"data_offsets":%s}}`, first, second)
 	}
-	for name, c := range map[string]struct {
-		data []byte
-		want string
-	}{
+	return map[string]badFile{
 		"empty":                {nil, "0 bytes are too few"},
 		"header beyond file":   {content("{}", 0)[:9], "header of 2 bytes in a file of 9"},
 		"huge header":          {binary.LittleEndian.AppendUint64(nil, math.MaxUint64), "longer than the 104857600 allowed"},
@@ -93,7 +95,11 @@ func TestBadFiles(t *testing.T) {
 		"overlap":              {content(two("[0,8]", "[4,12]"), 12), `tensor "u": data_offsets [4, 12] overlap`},
 		"same place":           {content(two("[0,8]", "[0,8]"), 8), `tensor "u": data_offsets [0, 8] overlap`},
 		"hole":                 {content(two("[0,8]", "[9,17]"), 17), "leave a hole behind 8"},
-	} {
+	}
+}
+
+func TestBadFiles(t *testing.T) {
+	for name, c := range badFiles() {
 		t.Run(name, func(t *testing.T) {
 			set, err := Parse(c.data)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -242,6 +248,9 @@ func allocated(call func()) uint64 {
 func FuzzParse(f *testing.F) {
 	f.Add(content(pair, 16))
 	f.Add(content(`{"t":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]},"u":{"dtype":"I8","shape":[0],"data_offsets":[4,4]}}`, 4))
+	for _, bad := range badFiles() {
+		f.Add(bad.data)
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var set *Set
 		var err error
