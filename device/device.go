@@ -14,7 +14,8 @@ import "errors"
 // A Device is one place that can hold programs: a CPU with its SIMD units, one GPU.
 type Device interface {
 	Info() Info
-	// Load compiles a program. The weights' memory may be unmapped once it returns.
+	// Load compiles a program. The weights' memory may be unmapped once it returns. A program that Program.Validate finds
+	// fault with is an error, and what does not fit is ErrMemory.
 	Load(p *Program, o LoadOptions) (Runner, error)
 	Close() error
 }

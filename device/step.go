@@ -13,7 +13,8 @@ type Step struct {
 	Resets    []SlotReset // done before any row runs
 	Outputs   []Output    // (outputs) what to read off the step, in any order of rows
 
-	// Results has one entry for each output, written by the device before Wait returns. The slices inside it are reused.
+	// Results has one entry for each output, written by the device before Wait returns. The device makes it as long as
+	// Outputs with ResizeResults; the slices inside it are reused.
 	Results []Result
 
 	// Trace, if set, is called with each operation's output as soon as it is computed, in order. It makes the step slow.
@@ -119,7 +120,7 @@ func (s *Sampling) Penalised() bool {
 func Greedy() *Sampling { return &Sampling{TopP: 1, RepetitionPenalty: 1, Logprobs: -1} }
 
 // A Tap is one operation's output in a traced step: Data is Rows × Width, row-major. For RotaryStore it is the whole
-// rotated row, for LMHead the logits of each output. It is only valid during the call.
+// rotated row, for LMHead the logits of each output. Padding rows may be missing. It is only valid during the call.
 type Tap struct {
 	Op          int // index in Program.Ops
 	Label       string
