@@ -93,7 +93,8 @@ func (s *Scheduler) pagesFor(tokens int) int {
 // admitOne starts a waiting request if there is room for all its tokens, and for some growth of it and the others. A
 // request that is alone needs no such reserve.
 func (s *Scheduler) admitOne(f *flight, r *request, reserve int) bool {
-	m, pages := s.tree.Match(r.tokens[:s.matchLimit(r)], r.pages[:0])
+	r.pages = slices.Grow(r.pages[:0], s.pagesFor(len(r.tokens)+min(r.maxTokens-r.outputs(), foresight)))
+	m, pages := s.tree.Match(r.tokens[:s.matchLimit(r)], r.pages)
 	r.pages = pages
 	need := s.pagesFor(len(r.tokens)) - len(pages)
 	if len(s.running) > 0 {
@@ -131,6 +132,7 @@ func (s *Scheduler) admitOne(f *flight, r *request, reserve int) bool {
 	}
 	if !r.started {
 		r.started, r.cached = true, m.Tokens
+		r.Sink.Start(m.Tokens)
 		s.counters.PromptTokens += uint64(len(r.Prompt))
 		s.counters.CachedTokens += uint64(m.Tokens)
 	}

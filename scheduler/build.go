@@ -1,6 +1,10 @@
 package scheduler
 
-import "minisgl/device"
+import (
+	"slices"
+
+	"minisgl/device"
+)
 
 // build writes a flight's pieces, copies and resets down as a step. It reuses the step's memory.
 func build(step *device.Step, f *flight) {
@@ -15,7 +19,7 @@ func build(step *device.Step, f *flight) {
 		first := len(step.Tokens)
 		sequence := &step.Sequences[i]
 		*sequence = device.Sequence{Slot: r.slot, First: int32(first), Rows: int32(p.rows), Position: int32(p.from),
-			Pages: append(sequence.Pages[:0], r.pages...)}
+			Pages: append(slices.Grow(sequence.Pages[:0], cap(r.pages)), r.pages...)}
 
 		end := p.from + p.rows
 		known := min(end, len(r.tokens))
@@ -33,7 +37,7 @@ func build(step *device.Step, f *flight) {
 				Target: device.Sample, Position: int32(end), Suppress: r.suppressed(p.output), Params: r.Sampling})
 		}
 	}
-	step.Results = resize(step.Results, len(step.Outputs))
+	step.ResizeResults()
 }
 
 // resize changes a slice's length and keeps what its elements behind the old length had, for reuse.

@@ -26,6 +26,8 @@ const (
 	defaultGrowth = 32
 	// patience is how many plans may admit a later request in front of one.
 	patience = 32
+	// foresight is for how many tokens a request gets memory at once, so that drawing them allocates nothing.
+	foresight = 1024
 	// worthWaiting is how many tokens another request must be about to cache before one waits for them.
 	worthWaiting = 32
 	// window is how many waiting requests the LPM policy looks at.

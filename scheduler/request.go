@@ -32,6 +32,7 @@ type Request struct {
 // A Sink receives what happens to a request, in order, on the engine's goroutine. Its methods must not block, and must
 // copy what they keep of a Result's slices. Finish is called exactly once and last, also for aborts and errors.
 type Sink interface {
+	Start(cached int)                 // the request runs for the first time; so many of its tokens were in the prefix cache
 	Score(index int, r device.Result) // the prompt's token at index was scored
 	Token(r device.Result)            // the next token was drawn
 	Finish(f Finish)

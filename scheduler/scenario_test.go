@@ -317,6 +317,8 @@ func (p *printer) Token(r device.Result) {
 	p.s.print("  %s: token %d", p.request.ID, r.Token)
 }
 
+func (p *printer) Start(int) {}
+
 func (p *printer) Finish(f Finish) {
 	line := fmt.Sprintf("  %s: %v, prompt %d, cached %d, output %d", p.request.ID, f.Reason, f.Prompt, f.Cached, f.Output)
 	if f.Err != nil {

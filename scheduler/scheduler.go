@@ -17,7 +17,7 @@ import (
 // and not yet committed, so a request may be planned once more before its last token is known. What such a request leaves
 // behind (slot, pages, lock in the tree) is released when the last step that it is in has been committed.
 //
-// A Scheduler is not safe for concurrent use. Sinks are called from Add, Abort and Commit.
+// A Scheduler is not safe for concurrent use. Sinks are called from Plan, Abort and Commit.
 type Scheduler struct {
 	config Config
 	pool   *page.Pool
@@ -99,6 +99,7 @@ func (s *Scheduler) Add(r *Request) error {
 	if r.MaxTokens > 0 {
 		q.maxTokens = min(r.MaxTokens, s.maxLength()-len(r.Prompt))
 	}
+	q.tokens = slices.Grow(q.tokens, min(q.maxTokens, foresight))
 	s.arrivals++
 	s.byID[r.ID] = q
 	s.waiting = enqueue(s.waiting, q)

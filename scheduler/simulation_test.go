@@ -333,6 +333,8 @@ func (c *client) Token(r device.Result) {
 	c.sim.expect(!c.finished, "request %s: token after its end", c.ID)
 }
 
+func (c *client) Start(int) {}
+
 func (c *client) Finish(f Finish) {
 	s := c.sim
 	s.reasons[f.Reason]++

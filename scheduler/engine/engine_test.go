@@ -71,6 +71,8 @@ func (c *client) Token(r device.Result) {
 	}
 }
 
+func (c *client) Start(int) {}
+
 func (c *client) Finish(f scheduler.Finish) {
 	c.finish = f
 	close(c.done) // a second Finish panics
