@@ -13,5 +13,6 @@ func Allocate(size int) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
+	wantHugePages(data)
 	return &File{Data: data, unmap: func() error { return unix.Munmap(data) }}, nil
 }

@@ -80,8 +80,9 @@ func text(f func(string) string) method {
 	return func(r *run, x value, a args) value {
 		r.bind(a)
 		s := r.str(x)
-		r.make(2 * len(s))
-		return f(s)
+		out := f(s)
+		r.make(len(s) + len(out))
+		return out
 	}
 }
 
@@ -261,7 +262,9 @@ var filters = map[string]method{
 		if !ok {
 			width = r.repeat(" ", b.whole(r, 0, 4)).(string)
 		}
-		lines := strings.Split(r.str(x), "\n")
+		s := r.str(x)
+		r.make(16*strings.Count(s, "\n") + 2*len(s))
+		lines := strings.Split(s, "\n")
 		for i := range lines {
 			if (i > 0 || truth(b.get(1, false))) && (lines[i] != "" || truth(b.get(2, false))) {
 				lines[i] = r.join(width, lines[i])

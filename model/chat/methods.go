@@ -83,7 +83,7 @@ func trimmed(r *run, s string, b bound, of func(s, cutset string) string, space 
 		return space(s, unicode.IsSpace)
 	}
 	chars := b.text(r, 0, "")
-	r.steps -= len(s) / 64 * min(len(chars), 1000)
+	r.read(len(s) * len(chars))
 	return of(s, chars)
 }
 
@@ -151,6 +151,7 @@ var stringMethods = map[string]method{
 		return split(r, s, b, strings.LastIndex)
 	}, "sep", "maxsplit"),
 	"splitlines": onString(func(r *run, s string, b bound) value {
+		r.make(16*strings.Count(s, "\n") + 2*len(s))
 		s = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(s)
 		if s == "" {
 			return new(list)
@@ -223,6 +224,11 @@ func split(r *run, s string, b bound, index func(s, sep string) int) value {
 		if n >= 0 {
 			r.fail("split at white space with maxsplit is not supported")
 		}
+		words := 0
+		for range strings.FieldsSeq(s) {
+			words++
+		}
+		r.make(16 * words)
 		return r.strings(strings.Fields(s))
 	}
 	sep := b.text(r, 0, "")

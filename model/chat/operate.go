@@ -275,7 +275,10 @@ func (r *run) contains(whole, part value) bool {
 // key returns v if it can be a key of a dict.
 func (r *run) key(v value) value {
 	switch v := v.(type) {
-	case nil, int64, float64, string:
+	case string:
+		r.read(len(v))
+		return v
+	case nil, int64, float64:
 		return v
 	case bool:
 		i, _ := whole(v)

@@ -1,6 +1,9 @@
 package chat
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // An expr is a compiled expression.
 type expr func(r *run) value
@@ -238,13 +241,14 @@ func (p *parser) primary() expr {
 		case "none", "None":
 			return constant(nil)
 		}
-		return p.atLine(t.line, func(r *run) value { return r.scope.get(t.text) })
+		return p.atLine(t.line, func(r *run) value { return r.get(t.text) })
 	case tString:
-		s := t.text
+		var s strings.Builder
+		s.WriteString(t.text)
 		for p.is(tString) {
-			s += p.next().text
+			s.WriteString(p.next().text)
 		}
-		return constant(s)
+		return constant(s.String())
 	case tNumber:
 		return constant(t.num)
 	case tSymbol:

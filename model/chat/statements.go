@@ -74,6 +74,7 @@ func (p *parser) body(inside string, ends ...string) (b block, end string) {
 }
 
 func (p *parser) statement(line int, name string) statement {
+	defer func(depth int) { p.depth = depth }(p.depth)
 	switch name {
 	case "if":
 		return p.ifElse()
@@ -84,7 +85,7 @@ func (p *parser) statement(line int, name string) statement {
 	case "macro":
 		return p.macro()
 	case "filter":
-		f := p.filter(func(r *run) value { return r.scope.get(captured) })
+		f := p.filter(func(r *run) value { return r.get(captured) })
 		b, _ := p.body(name, "endfilter")
 		return func(r *run) signal {
 			r.inScope(&scope{parent: r.scope}, func() {
@@ -263,7 +264,7 @@ func (p *parser) set(line int) statement {
 			return through
 		}
 	}
-	text := func(r *run) value { return r.scope.get(captured) }
+	text := func(r *run) value { return r.get(captured) }
 	filtered := expr(text)
 	for p.symbol("|") {
 		filtered = p.filter(filtered)
@@ -289,7 +290,7 @@ func (p *parser) setAttribute(line int) statement {
 	return func(r *run) signal {
 		v := e(r)
 		r.line = line
-		of, ok := r.scope.get(object).(*namespace)
+		of, ok := r.get(object).(*namespace)
 		if !ok {
 			r.fail("cannot set %s.%s: %s is not a namespace", object, name, object)
 		}

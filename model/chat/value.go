@@ -66,8 +66,9 @@ func (s *scope) set(name string, v value) {
 	s.vars = append(s.vars, variable{name, v})
 }
 
-func (s *scope) get(name string) value {
-	for ; s != nil; s = s.parent {
+func (r *run) get(name string) value {
+	for s := r.scope; s != nil; s = s.parent {
+		r.read(4 * len(s.vars))
 		for i := range s.vars {
 			if s.vars[i].name == name {
 				return s.vars[i].v
@@ -115,6 +116,8 @@ func (r *run) from(x any, depth int) value {
 	switch v := reflect.ValueOf(x); {
 	case v.CanInt():
 		return v.Int()
+	case v.CanUint() && v.Uint() <= math.MaxInt64:
+		return int64(v.Uint())
 	case v.CanFloat():
 		return v.Float()
 	case v.Kind() == reflect.Slice:
@@ -336,6 +339,7 @@ func (r *run) equal(a, b value, depth int) bool {
 		return b == nil
 	case string:
 		b, ok := b.(string)
+		r.read(len(a))
 		return ok && a == b
 	case bigInt:
 		return a == b
@@ -386,6 +390,7 @@ func (r *run) compare(a, b value, depth int) int {
 	switch a := a.(type) {
 	case string:
 		if b, ok := b.(string); ok {
+			r.read(len(a))
 			return strings.Compare(a, b)
 		}
 	case *list:
