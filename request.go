@@ -205,12 +205,8 @@ func (l *LLM) Encode(text string, bos bool) ([]int32, error) {
 	if !utf8.ValidString(text) {
 		return nil, paramError("prompt", "the text is not valid UTF-8")
 	}
-	// A token stands for at most so many bytes that a text of this length cannot fit, whatever its tokens are.
-	if len(text)/t.MaxTokenBytes() > l.maxSeqLen {
-		return nil, &scheduler.TooLongError{Prompt: len(text) / t.MaxTokenBytes(), Limit: l.maxSeqLen - 1}
-	}
 	ids := t.Encode(text, true)
-	if id, ok := t.BOS(); ok && bos && (len(ids) == 0 || ids[0] != id) {
+	if id, ok := t.AddBOS(); ok && bos && (len(ids) == 0 || ids[0] != id) {
 		ids = append([]int32{id}, ids...)
 	}
 	return ids, nil
