@@ -197,3 +197,27 @@ func TestBadGGUF(t *testing.T) {
 		t.Errorf("error %v", w.err)
 	}
 }
+
+// The names are those of the gguf package's get_tensor_name_map.
+func TestGGUFNames(t *testing.T) {
+	for name, want := range map[string]string{
+		"model.embed_tokens.weight":                      "token_embd.weight",
+		"model.norm.weight":                              "output_norm.weight",
+		"lm_head.weight":                                 "output.weight",
+		"model.layers.1.input_layernorm.weight":          "blk.1.attn_norm.weight",
+		"model.layers.1.self_attn.q_proj.bias":           "blk.1.attn_q.bias",
+		"model.layers.1.self_attn.k_proj.weight":         "blk.1.attn_k.weight",
+		"model.layers.1.self_attn.v_proj.weight":         "blk.1.attn_v.weight",
+		"model.layers.1.self_attn.o_proj.weight":         "blk.1.attn_output.weight",
+		"model.layers.1.self_attn.q_norm.weight":         "blk.1.attn_q_norm.weight",
+		"model.layers.1.self_attn.k_norm.weight":         "blk.1.attn_k_norm.weight",
+		"model.layers.1.post_attention_layernorm.weight": "blk.1.ffn_norm.weight",
+		"model.layers.1.mlp.gate_proj.weight":            "blk.1.ffn_gate.weight",
+		"model.layers.1.mlp.up_proj.weight":              "blk.1.ffn_up.weight",
+		"model.layers.1.mlp.down_proj.weight":            "blk.1.ffn_down.weight",
+	} {
+		if got := ggufName(name); got != want {
+			t.Errorf("%s is %s, want %s", name, got, want)
+		}
+	}
+}

@@ -111,6 +111,45 @@ func TestProgram(t *testing.T) {
 	}
 }
 
+func TestVariants(t *testing.T) {
+	norms := func(p *device.Program) (q, k []float32) {
+		r := find[*device.RotaryStore](t, p, "layers.0.rotary")
+		return r.QNorm.Float32(), r.KNorm.Float32()
+	}
+	biases := func(p *device.Program) string {
+		out := ""
+		for _, op := range []string{"qkv", "o", "gate_up", "down"} {
+			if l := find[*device.Linear](t, p, "layers.0."+op); !l.Bias.None() {
+				out += fmt.Sprint(op, len(l.Bias.Float32()), " ")
+			}
+		}
+		return out
+	}
+	for name, c := range map[string]struct {
+		changes fields
+		norm    int // width of the norms on query and key
+		biases  string
+	}{
+		"qwen2":             {nil, 0, "qkv1152 "},
+		"qwen3":             {fields{"model_type": "qwen3", "head_dim": 128}, 128, ""},
+		"llama":             {fields{"model_type": "llama"}, 0, ""},
+		"llama with biases": {fields{"model_type": "llama", "attention_bias": true, "mlp_bias": true}, 0, "qkv1152 o896 gate_up9728 down896 "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := random(t, with(small, c.changes), Options{}).Program
+			if err := p.Validate(); err != nil {
+				t.Error(err)
+			}
+			if q, k := norms(p); len(q) != c.norm || len(k) != c.norm {
+				t.Errorf("norms of %d and %d values, want %d", len(q), len(k), c.norm)
+			}
+			if got := biases(p); got != c.biases {
+				t.Errorf("biases %q, want %q", got, c.biases)
+			}
+		})
+	}
+}
+
 func find[T device.Op](t *testing.T, p *device.Program, label string) T {
 	t.Helper()
 	for _, op := range p.Ops {
