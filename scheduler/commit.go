@@ -23,27 +23,15 @@ func (s *Scheduler) Commit(step *device.Step, err error) {
 		p := &f.pieces[i]
 		r := p.request
 		r.flights--
-		left := r.state != running // before this step came back
-		n := p.scores
-		if p.draws {
-			n++
-		}
-		switch {
-		case err != nil:
-			r.spoilt = true
-			if r.state != ended {
-				s.finish(r, Failed, fmt.Errorf("request %q: %w", r.ID, err))
-			}
-		default:
-			r.stored = p.from + p.rows
-			if r.state != ended {
-				s.deliver(p, results[:n])
-			}
-		}
+		leaving := r.state != running // since before this step came back
 		if err == nil {
+			n := p.outputs()
+			s.deliver(p, results[:n])
 			results = results[n:]
+		} else if r.state != ended {
+			s.finish(r, Failed, fmt.Errorf("request %q: %w", r.ID, err))
 		}
-		if left && r.flights == 0 {
+		if leaving && r.flights == 0 {
 			s.release(r)
 		}
 	}
@@ -60,9 +48,13 @@ func (s *Scheduler) Commit(step *device.Step, err error) {
 	}
 }
 
-// deliver hands a piece's results to its request.
+// deliver hands a piece's results to its request. A request that has ended meanwhile only learns what is stored.
 func (s *Scheduler) deliver(p *piece, results []device.Result) {
 	r := p.request
+	r.stored = p.from + p.rows
+	if r.state == ended {
+		return
+	}
 	for _, result := range results {
 		if result.Token == device.NoToken {
 			s.finish(r, Failed, ErrNaN)

@@ -20,6 +20,14 @@ type piece struct {
 	output     int // if it draws: which output, counted from 0
 }
 
+// outputs is how many results it gets: the scores, then the token drawn.
+func (p *piece) outputs() int {
+	if p.draws {
+		return p.scores + 1
+	}
+	return p.scores
+}
+
 const (
 	// defaultGrowth is how many tokens each running request may still draw, when another is admitted, before pages can run out.
 	// It is a guess that costs little if it is wrong: the youngest is retracted. SGLang's new_token_ratio plays this role.

@@ -61,8 +61,8 @@ type simulation struct {
 	owners   []page.Owner // before the last call
 	faults   map[int]fake.Fault
 	errs     []error
-	// Chances in 10,000: that a step fails, that a request is aborted. One in so many calls brings a request.
-	faulty, fickle, seldom int
+	// Chances in 10,000: that a step fails, that a request is aborted, that the cache is flushed. One in so many calls brings a request.
+	faulty, fickle, flushy, seldom int
 
 	steps     [2]*device.Step
 	submitted int
@@ -87,14 +87,14 @@ func newSimulation(seed, episode uint64) *simulation {
 	pick := func(values ...int) int { return values[rng.IntN(len(values))] }
 	config := Config{
 		PageSize: pick(1, 3, 16), NumPages: pick(2, 4, 8, 20, 60, 60, 300, 300), MaxRunning: pick(1, 2, 4, 12, 12), MaxStepTokens: pick(1, 2, 3, 7, 16, 64, 1000),
-		MaxSeqLen: pick(8, 40, 200), MaxQueue: pick(1, 5, 30), Policy: Policy(rng.IntN(2)), LookPast: pick(0, 1, 3), Vocab: pick(3, 30, 1000),
+		MaxSeqLen: pick(8, 40, 200), MaxQueue: pick(1, 5, 30), Policy: Policy(rng.IntN(2)), LookPast: pick(0, 1, 3), Vocab: pick(3, 5, 30, 1000),
 	}
 	if rng.IntN(5) == 0 {
 		config.Cache = Naive
 	}
 	s := &simulation{rng: rng, depth: 1 + rng.IntN(2), clients: map[string]*client{}, reasons: map[FinishReason]int{}, faults: map[int]fake.Fault{},
 		owners: make([]page.Owner, config.NumPages), steps: [2]*device.Step{{}, {}}}
-	s.faulty, s.fickle, s.seldom = pick(0, 10, 100), pick(0, 100, 500), pick(2, 5, 20)
+	s.faulty, s.fickle, s.flushy, s.seldom = pick(0, 10, 100), pick(0, 100, 500), pick(0, 20, 2000), pick(2, 5, 20)
 	var err error
 	if s.Scheduler, err = New(config); err != nil {
 		panic(err)
@@ -199,7 +199,7 @@ func (s *simulation) clientsAct() {
 		s.clients[id].aborted = true
 		s.Abort(id)
 		s.Abort(id)
-	case s.rng.IntN(500) == 0:
+	case s.rng.IntN(10_000) < s.flushy:
 		s.FlushCache()
 	case s.rng.IntN(10_000) < s.fickle/50:
 		for _, id := range ids {
