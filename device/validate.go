@@ -95,8 +95,7 @@ func (v *validator) buffers() {
 func (v *validator) op(op Op) {
 	switch o := op.(type) {
 	case *Embed:
-		v.matrix("table", o.Table, v.width(o.Out), -1)
-		if n := o.Table.Rows(); n < v.Vocab {
+		if n := v.matrix("table", o.Table, v.width(o.Out)); n < v.Vocab {
 			v.fault("the table has %d rows for a vocabulary of %d", n, v.Vocab)
 		}
 		v.writes(o.Out, stepRows)
@@ -106,7 +105,7 @@ func (v *validator) op(op Op) {
 		v.eps(o.Eps)
 		v.writes(o.Out, v.reads(o.In))
 	case *Linear:
-		v.matrix("weight", o.Weight, v.width(o.In), v.width(o.Out))
+		v.same("weight", v.matrix("weight", o.Weight, v.width(o.In)), "out", v.width(o.Out))
 		v.vector("bias", o.Bias, v.width(o.Out), false)
 		kind := v.reads(o.In)
 		if o.In == o.Out {
@@ -150,7 +149,7 @@ func (v *validator) op(op Op) {
 		}
 		v.writes(o.Out, outputRows)
 	case *LMHead:
-		v.matrix("weight", o.Weight, v.width(o.In), v.Vocab)
+		v.same("weight", v.matrix("weight", o.Weight, v.width(o.In)), "the vocabulary", v.Vocab)
 		v.same("logits", v.width(o.Logits), "the vocabulary", v.Vocab)
 		if kind := v.reads(o.In); kind == stepRows {
 			v.fault("it reads %v: a SelectRows is missing", kind)
@@ -209,20 +208,21 @@ func (v *validator) eps(eps float32) {
 	}
 }
 
-// matrix checks a weight against the width of its input and its outputs; -1: any number of outputs.
-func (v *validator) matrix(name string, m Matrix, in, out int) {
+// matrix checks a weight against the width of its input and returns the number of its outputs.
+func (v *validator) matrix(name string, m Matrix, in int) (rows int) {
 	if len(m.Parts) == 0 {
 		v.fault("it has no %s", name)
-		return
 	}
 	for _, t := range m.Parts {
-		if v.tensor(name, t) && (len(t.Shape) != 2 || t.Cols() != in) {
+		if !v.tensor(name, t) {
+			continue
+		}
+		if len(t.Shape) != 2 || t.Cols() != in {
 			v.fault("%s: %v, but the input is %d wide", name, t, in)
 		}
+		rows += t.Rows()
 	}
-	if n := m.Rows(); out >= 0 && n != out {
-		v.fault("%s: %d outputs, but the output is %d wide", name, n, out)
-	}
+	return rows
 }
 
 func (v *validator) vector(name string, x Vector, width int, needed bool) {
@@ -234,15 +234,19 @@ func (v *validator) vector(name string, x Vector, width int, needed bool) {
 	}
 	n := 0
 	for _, t := range x.Parts {
-		v.tensor(name, t)
-		n += t.Rows() * t.Cols()
+		if v.tensor(name, t) {
+			n += t.Rows() * t.Cols()
+		}
 	}
-	if n != width {
-		v.fault("%s: %d values for a width of %d", name, n, width)
-	}
+	v.same(name, n, "its buffer", width)
 }
 
+// tensor reports whether t can be read as numbers.
 func (v *validator) tensor(name string, t *tensor.Tensor) bool {
+	if t == nil {
+		v.fault("%s: a part is missing", name)
+		return false
+	}
 	size, err := t.DType.Size(t.Shape)
 	switch {
 	case err != nil:

@@ -51,13 +51,16 @@ func TestInvalidPrograms(t *testing.T) {
 		{"short table", func(p *device.Program) { p.Vocab++ }, "embed: the table has 97 rows for a vocabulary of 98"},
 		{"narrow weight", func(p *device.Program) { op[*device.Linear](p).In = 3 }, "layers.0.qkv: weight: random."},
 		{"missing weight", func(p *device.Program) { op[*device.Linear](p).Weight.Parts = nil }, "layers.0.qkv: it has no weight"},
+		{"weight that is nil", func(p *device.Program) { op[*device.Linear](p).Weight.Parts[1] = nil }, "weight: a part is missing"},
+		{"table that is nil", func(p *device.Program) { op[*device.Embed](p).Table.Parts[0] = nil }, "embed: table: a part is missing"},
+		{"norm that is nil", func(p *device.Program) { op[*device.RMSNorm](p).Weight.Parts[0] = nil }, "input_norm: weight: a part is missing"},
 		{"missing part", func(p *device.Program) {
 			w := &op[*device.Linear](p).Weight
 			w.Parts = w.Parts[:2]
-		}, "layers.0.qkv: weight: 96 outputs, but the output is 128 wide"},
+		}, "layers.0.qkv: weight is 96 wide, out 128"},
 		{"bias of another width", func(p *device.Program) {
 			op[*device.Linear](p).Bias = op[*device.RMSNorm](p).Weight
-		}, "layers.0.qkv: bias: 32 values for a width of 128"},
+		}, "layers.0.qkv: bias is 32 wide, its buffer 128"},
 		{"in place", func(p *device.Program) { op[*device.Linear](p).Out = op[*device.Linear](p).In }, "qkv: it cannot work in place"},
 		{"truncated weight", func(p *device.Program) {
 			t := op[*device.Linear](p).Weight.Parts[0]
@@ -70,7 +73,7 @@ func TestInvalidPrograms(t *testing.T) {
 		{"layer stored twice", func(p *device.Program) { op[*device.RotaryStore](p).Layer = 1 }, "layers.1.rotary: layer 1 is stored twice"},
 		{"attention before its layer", func(p *device.Program) { op[*device.Attention](p).Layer = 1 }, "layer 1 has no RotaryStore before it"},
 		{"head norm", func(p *device.Program) { op[*device.RotaryStore](p).QNorm = op[*device.RMSNorm](p).Weight },
-			"query norm: 32 values for a width of 16"},
+			"query norm is 32 wide, its buffer 16"},
 		{"epsilon", func(p *device.Program) { op[*device.RMSNorm](p).Eps = -1 }, "layers.0.input_norm: epsilon -1"},
 	} {
 		p := devicetest.TinyProgram(devicetest.Config{})

@@ -70,10 +70,10 @@ func (g *rig) checkDraws(s *suite, b *batch, history *sample.History) {
 		got := b.Results[i]
 		ok := got.Token == want.Token && len(got.Top) == len(want.Top)
 		if b.Outputs[i].Params.Logprobs >= 0 {
-			ok = ok && close(got.Logprob, want.Logprob)
+			ok = ok && near(got.Logprob, want.Logprob)
 		}
 		for k := range want.Top {
-			ok = ok && got.Top[k].Token == want.Top[k].Token && close(got.Top[k].Logprob, want.Top[k].Logprob)
+			ok = ok && got.Top[k].Token == want.Top[k].Token && near(got.Top[k].Logprob, want.Top[k].Logprob)
 		}
 		if !ok {
 			s.Fatalf("output %d: %+v, want %+v", i, got, want)
@@ -81,7 +81,7 @@ func (g *rig) checkDraws(s *suite, b *batch, history *sample.History) {
 	}
 }
 
-func close(a, b float32) bool { return math.Abs(float64(a-b)) <= 1e-5*(1+math.Abs(float64(b))) }
+func near(a, b float32) bool { return math.Abs(float64(a-b)) <= 1e-5*(1+math.Abs(float64(b))) }
 
 // penalties checks that the device counts what it draws, that a reset sets the counts, also in the middle of a request, and
 // that slots do not mix.

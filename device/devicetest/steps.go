@@ -3,28 +3,71 @@ package devicetest
 import (
 	"fmt"
 	"slices"
+	"sync"
+	"testing"
 
 	"minisgl/device"
+	"minisgl/device/reference"
 )
 
 // chunksAndPages checks that neither the cut of a prompt nor the page size changes a bit.
 func (s *suite) chunksAndPages() {
 	p := TinyProgram(Config{Bias: true})
-	run := func(pageSize, chunk int) *request {
+	var want *request
+	for _, pageSize := range []int{16, 1, 3, 64} {
 		g := s.rig(p, pageSize)
-		r := g.request(1, withLogprobs(2), g.prompt(7, 70)...)
-		r.scored = true
-		return g.generate(r, 5, chunk)
-	}
-	want := run(16, 70)
-	for chunk := 1; chunk < 70; chunk++ {
-		same(s, fmt.Sprintf("chunks of %d", chunk), run(16, chunk), want)
-	}
-	for _, pageSize := range []int{1, 3, 64} {
-		for _, chunk := range []int{1, 7, 64, 70} {
-			same(s, fmt.Sprintf("pages of %d, chunks of %d", pageSize, chunk), run(pageSize, chunk), want)
+		for chunk := 70; chunk > 0; chunk-- {
+			if pageSize != 16 && chunk%9 != 7 {
+				continue
+			}
+			r := g.request(1, withLogprobs(2), g.prompt(7, 70)...)
+			r.scored = true
+			g.generate(r, 5, chunk)
+			g.release(r)
+			if want == nil {
+				want = r
+			}
+			same(s, fmt.Sprintf("pages of %d, chunks of %d", pageSize, chunk), r, want)
 		}
 	}
+}
+
+// longContext checks a sequence that is longer than the blocks in which a device may read KV.
+func (s *suite) longContext() {
+	p := TinyProgram(Config{Layers: 1, MaxPositions: 700})
+	g := s.rig(p, 16)
+	var want *request
+	for _, chunk := range []int{80, 64, 33, 1} {
+		r := g.request(chunk%maxSlots, withLogprobs(2), g.prompt(1, 640)...)
+		r.scored = true
+		g.generate(r, 10, chunk)
+		g.release(r)
+		if want == nil {
+			want = r
+		}
+		same(s, fmt.Sprintf("chunks of %d", chunk), r, want)
+	}
+	if s.NoModel {
+		return
+	}
+	s.compare(p, [][]device.Tap{traceLong(s, s.device, p)}, [][]device.Tap{traceLong(s, reference.New(0), p)})
+}
+
+// traceLong returns the taps of the last rows of a long prompt.
+func traceLong(t testing.TB, d device.Device, p *device.Program) (taps []device.Tap) {
+	t.Helper()
+	g := newRig(t, d, p, 16)
+	r := g.request(0, withLogprobs(0), g.prompt(1, 640)...)
+	for r.done+maxRows < len(r.tokens) {
+		g.batch(maxRows, r).run()
+	}
+	b := g.batch(maxRows, r)
+	b.Trace = func(tap device.Tap) {
+		tap.Data = slices.Clone(tap.Data)
+		taps = append(taps, tap)
+	}
+	b.run()
+	return taps
 }
 
 // neighbours checks that a request's results are the same alone and among others of all lengths.
@@ -183,6 +226,47 @@ func (s *suite) twoStepsInFlight() {
 	}
 	before.wait()
 	same(s, "overlapped", r, want)
+}
+
+// twoGoroutines submits on one goroutine and waits on another.
+func (s *suite) twoGoroutines() {
+	g := s.rig(TinyProgram(Config{}), 4)
+	want := g.generate(g.request(0, withLogprobs(0), g.prompt(1, 6)...), 30, 100)
+
+	r := g.request(1, withLogprobs(0), g.prompt(1, 6)...)
+	submitted, failed := make(chan *batch, 1), make(chan error, 1)
+	var inFlight sync.WaitGroup
+	room := make(chan struct{}, 2)
+	inFlight.Go(func() {
+		for b := range submitted {
+			if err := g.runner.Wait(&b.Step); err != nil {
+				failed <- err
+				return
+			}
+			<-room
+			r.results = append(r.results, device.Result{Token: b.Results[0].Token, Logprob: b.Results[0].Logprob})
+		}
+		failed <- nil
+	})
+	b := g.batch(6, r)
+	for i := range 30 {
+		if i > 0 {
+			r.tokens = append(r.tokens, device.Sampled(r.slot))
+			b = g.batch(1, r)
+		}
+		room <- struct{}{}
+		g.runner.Submit(&b.Step)
+		submitted <- b
+	}
+	close(submitted)
+	inFlight.Wait()
+	if err := <-failed; err != nil {
+		s.Fatalf("Wait: %v", err)
+	}
+	for i := range want.results {
+		want.results[i].Top = nil
+	}
+	same(s, "on two goroutines", r, want)
 }
 
 // noOutputs runs the pieces of a prompt, of which none but the last has an output, and an empty step.
