@@ -135,7 +135,7 @@ var filters = map[string]method{
 		if b.has(1) {
 			items = r.mapped(items, func(x value) value { return r.path(x, b[1]) })
 		}
-		return r.joined(b.text(r, 0, ""), items)
+		return r.joined(r.str(b.get(0, "")), items)
 	},
 	"first": func(r *run, x value, a args) value {
 		if items := r.items(x); len(items) > 0 {
@@ -245,6 +245,9 @@ var filters = map[string]method{
 	},
 	"round": func(r *run, x value, a args) value {
 		b := r.bind(a, "precision", "method")
+		if i, ok := whole(x); ok {
+			return i
+		}
 		f, ok := real(x)
 		if !ok {
 			r.fail("cannot round a %s", typeName(x))
@@ -278,7 +281,7 @@ func init() { // these name filters and tests, or are made of what does
 	filters["map"] = func(r *run, x value, a args) value {
 		if len(a.pos) == 0 {
 			b := r.bind(a, "attribute", "default")
-			return &list{items: r.mapped(r.items(x), func(x value) value {
+			return &list{items: r.mapped(r.someItems(x), func(x value) value {
 				v := r.path(x, b.get(0, nil))
 				if _, unknown := v.(undefined); unknown && b.has(1) {
 					return b[1]
@@ -291,7 +294,7 @@ func init() { // these name filters and tests, or are made of what does
 			r.fail("there is no filter %q", r.str(a.pos[0]))
 		}
 		a.pos = a.pos[1:]
-		return &list{items: r.mapped(r.items(x), func(x value) value { return f(r, x, a) })}
+		return &list{items: r.mapped(r.someItems(x), func(x value) value { return f(r, x, a) })}
 	}
 	for name, how := range map[string]struct{ attribute, keep bool }{
 		"select": {false, true}, "reject": {false, false}, "selectattr": {true, true}, "rejectattr": {true, false},
@@ -314,7 +317,7 @@ func init() { // these name filters and tests, or are made of what does
 				a.pos = a.pos[1:]
 			}
 			out := new(list)
-			for _, item := range r.items(x) {
+			for _, item := range r.someItems(x) {
 				if test(r, of(item), a) == how.keep {
 					r.make(16)
 					out.items = append(out.items, item)
@@ -323,6 +326,14 @@ func init() { // these name filters and tests, or are made of what does
 			return out
 		}
 	}
+}
+
+// someItems are the items of x, none if x is None or 0.
+func (r *run) someItems(x value) []value {
+	if !truth(x) {
+		return nil
+	}
+	return r.items(x)
 }
 
 func (r *run) newList(items []value) *list {

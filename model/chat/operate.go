@@ -369,7 +369,7 @@ func (r *run) slice(x value, at [3]value) value {
 	case undefined:
 		r.fail("%s is undefined", x.what)
 	default:
-		return undefined{"a slice of a " + typeName(x)}
+		r.fail("a %s cannot be sliced", typeName(x))
 	}
 	step := int64(1)
 	if at[2] != nil {
