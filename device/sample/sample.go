@@ -151,12 +151,25 @@ func (w *Workspace) truncate(logits []float32, s softmax, p *device.Sampling) (k
 	return kept, false
 }
 
-// nucleus returns the likeliest candidates whose weights first reach goal. It selects more and more of them until they do.
+// nucleus returns the likeliest candidates whose weights first reach goal. It sorts no more of the vocabulary than it must:
+// it looks deeper and deeper below the largest logit until what it has found is enough.
 func (w *Workspace) nucleus(logits []float32, s softmax, goal float64) []Candidate {
-	for n := 256; ; n *= 16 {
-		n = min(n, len(logits))
-		kept, reached := s.nucleus(w.top.Select(logits, n), goal)
-		if reached || n == len(logits) {
+	const deepest = 750 // below it weights are 0: e⁻⁷⁴⁶ is no float64
+	for depth := 2.0; ; depth *= 1.5 {
+		w.kept = w.kept[:0]
+		sum, least := 0.0, s.max-depth*s.temperature
+		for i, l := range logits {
+			if float64(l) >= least {
+				w.kept = append(w.kept, Candidate{int32(i), l})
+				sum += s.weight(l)
+			}
+		}
+		all := depth > deepest || len(w.kept) == len(logits)
+		if sum < goal && !all {
+			continue
+		}
+		slices.SortFunc(w.kept, Candidate.Compare)
+		if kept, reached := s.nucleus(w.kept, goal); reached || all {
 			return kept
 		}
 	}
