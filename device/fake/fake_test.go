@@ -265,6 +265,30 @@ func TestTwoStepsInFlight(t *testing.T) {
 	}
 }
 
+func TestMisuse(t *testing.T) {
+	for _, mode := range []Mode{AtSubmit, AtWait, Concurrent} {
+		r := load(t, Options{Run: mode}, device.LoadOptions{PageSize: 4, Pages: 16, MaxSlots: 1, MaxRows: 2})
+		var steps []*device.Step
+		for i := range int32(3) {
+			steps = append(steps, one([]int32{1}, i, []int32{0}, device.Greedy()))
+			r.Submit(steps[i])
+		}
+		if err := r.Wait(steps[1]); !errors.Is(err, device.ErrContract) || !strings.Contains(err.Error(), "oldest") {
+			t.Errorf("mode %d, waiting in another order: %v", mode, err)
+		}
+		for i, want := range []bool{true, true, false} {
+			if err := r.Wait(steps[i]); (err == nil) != want {
+				t.Errorf("mode %d, step %d of three in flight: %v", mode, i, err)
+			}
+		}
+		r.Close()
+		r.Submit(steps[0])
+		if err := r.Wait(steps[0]); !errors.Is(err, device.ErrContract) {
+			t.Errorf("mode %d, after Close: %v", mode, err)
+		}
+	}
+}
+
 func TestLoadThatDoesNotFit(t *testing.T) {
 	_, err := New(Options{Memory: 1 << 20}).Load(Program(vocab, 64), device.LoadOptions{PageSize: 16, Pages: 1 << 20, MaxSlots: 1, MaxRows: 1})
 	if !errors.Is(err, device.ErrMemory) {
