@@ -1,11 +1,14 @@
 package model
 
 import (
+	"bytes"
 	"maps"
 	"math"
+	"os"
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"minisgl/device"
 	"minisgl/internal/goldens"
@@ -220,4 +223,41 @@ func TestGGUFNames(t *testing.T) {
 			t.Errorf("%s is %s, want %s", name, got, want)
 		}
 	}
+}
+
+// FuzzOpenGGUF changes the header only, so that the changes are not lost among the weights.
+func FuzzOpenGGUF(f *testing.F) {
+	const path = "testdata/gguf/llama.gguf"
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	file, err := gguf.Open(path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	header := len(whole)
+	for _, t := range file.Tensors {
+		header -= (len(t.Data) + 31) / 32 * 32
+	}
+	if err := file.Close(); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(whole[:header])
+	f.Fuzz(func(t *testing.T, changed []byte) {
+		data := slices.Concat(changed, whole[header:])
+		c, err := OpenFS(fstest.MapFS{"model.gguf": {Data: data}}, "model.gguf", Options{})
+		if err != nil {
+			if len(changed) == header && bytes.Equal(changed, whole[:header]) {
+				t.Errorf("the file as it is: %v", err)
+			}
+			return
+		}
+		if err := c.Program.Validate(); err != nil {
+			t.Error(err)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
