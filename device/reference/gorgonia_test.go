@@ -15,23 +15,31 @@ import (
 	"minisgl/device/reference"
 )
 
-// TestGorgoniaAgrees builds a whole Qwen2 from gorgonia's operations, an implementation of them that is not ours, and compares
+// TestGorgoniaAgrees builds whole models from gorgonia's operations, an implementation of them that is not ours, and compares
 // the logits of every position. (The build tag keeps out gorgonia's own cuda files.)
 func TestGorgoniaAgrees(t *testing.T) {
-	p := devicetest.TinyProgram(devicetest.Config{Bias: true, Tied: true, Heads: 6, KVHeads: 2, HeadDim: 16})
 	tokens := []int32{5, 1, 96, 33, 33, 0, 71, 12, 8, 64, 2}
-	want := referenceLogits(t, p, tokens)
-	got := newGraph(p, tokens).logits()
-	if len(got) != len(want) {
-		t.Fatalf("%d logits, want %d", len(got), len(want))
-	}
-	largest, off := 0.0, 0.0
-	for i := range want {
-		largest, off = max(largest, math.Abs(want[i])), max(off, math.Abs(got[i]-want[i]))
-	}
-	t.Logf("%d logits up to %.2f in size, largest difference %.1e", len(want), largest, off)
-	if !(off <= 1e-12*largest) {
-		t.Errorf("the largest difference is %g among logits of up to %g", off, largest)
+	for name, c := range map[string]devicetest.Config{
+		"qwen2":            {Bias: true, Tied: true, Heads: 6, KVHeads: 2, HeadDim: 16},
+		"qwen3":            {QKNorm: true, Heads: 4, KVHeads: 4, HeadDim: 24},
+		"llama, with YaRN": {RotaryScale: 1.2079441541679836},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := devicetest.TinyProgram(c)
+			want := referenceLogits(t, p, tokens)
+			got := newGraph(p, tokens).logits()
+			if len(got) != len(want) {
+				t.Fatalf("%d logits, want %d", len(got), len(want))
+			}
+			largest, off := 0.0, 0.0
+			for i := range want {
+				largest, off = max(largest, math.Abs(want[i])), max(off, math.Abs(got[i]-want[i]))
+			}
+			t.Logf("%d logits up to %.2f in size, largest difference %.1e", len(want), largest, off)
+			if !(off <= 1e-12*largest) {
+				t.Errorf("the largest difference is %g among logits of up to %g", off, largest)
+			}
+		})
 	}
 }
 
@@ -82,7 +90,7 @@ func (g *graph) logits() []float64 {
 			chosen := g.constant(len(g.tokens), o.Table.Rows(), func(t, id int) float64 { return indicator(int(g.tokens[t]) == id) })
 			buffers[o.Out] = must(gorgonia.Mul(chosen, g.matrix(o.Table)))
 		case *device.RMSNorm:
-			buffers[o.Out] = g.rmsNorm(buffers[o.In], o)
+			buffers[o.Out] = g.rmsNorm(buffers[o.In], o.Weight, o.Eps)
 		case *device.Linear:
 			y := must(gorgonia.Mul(buffers[o.In], must(gorgonia.Transpose(g.matrix(o.Weight), 1, 0))))
 			if !o.Bias.None() {
@@ -93,7 +101,7 @@ func (g *graph) logits() []float64 {
 			}
 			buffers[o.Out] = y
 		case *device.RotaryStore:
-			cache[o.Layer] = g.rotated(buffers[o.QKV])
+			cache[o.Layer] = g.rotated(buffers[o.QKV], o)
 		case *device.Attention:
 			buffers[o.Out] = g.attention(cache[o.Layer], float64(o.Scale))
 		case *device.GatedSiLU:
@@ -117,18 +125,18 @@ func (g *graph) logits() []float64 {
 	return logits.Data().([]float64)
 }
 
-func (g *graph) rmsNorm(x *gorgonia.Node, o *device.RMSNorm) *gorgonia.Node {
+func (g *graph) rmsNorm(x *gorgonia.Node, weight device.Vector, epsilon float32) *gorgonia.Node {
 	width := x.Shape()[1]
 	average := g.constant(width, 1, func(int, int) float64 { return 1 / float64(width) })
 	mean := must(gorgonia.Mul(must(gorgonia.Square(x)), average))
-	eps := g.constant(len(g.tokens), 1, func(int, int) float64 { return float64(o.Eps) })
+	eps := g.constant(len(g.tokens), 1, func(int, int) float64 { return float64(epsilon) })
 	scale := must(gorgonia.Inverse(must(gorgonia.Sqrt(must(gorgonia.Add(mean, eps))))))
 	wide := must(gorgonia.Mul(scale, g.constant(1, width, func(int, int) float64 { return 1 })))
-	return must(gorgonia.HadamardProd(must(gorgonia.HadamardProd(x, wide)), g.repeated(o.Weight)))
+	return must(gorgonia.HadamardProd(must(gorgonia.HadamardProd(x, wide)), g.repeated(weight)))
 }
 
-// rotated turns each query and key head: x·cos + (x·J)·sin, where J maps (a, b) to (-b, a).
-func (g *graph) rotated(qkv *gorgonia.Node) *gorgonia.Node {
+// rotated normalises each query and key head if there are weights for it, and turns it: x·cos + (x·J)·sin, where J maps (a, b) to (-b, a).
+func (g *graph) rotated(qkv *gorgonia.Node, o *device.RotaryStore) *gorgonia.Node {
 	dim, half := g.p.HeadDim, g.p.HeadDim/2
 	angle := func(t, i int) float64 { return float64(float32(t) * g.p.Rotary.InvFreq[i%half]) }
 	cos := g.constant(len(g.tokens), dim, func(t, i int) float64 { return math.Cos(angle(t, i)) * g.p.Rotary.Scale })
@@ -137,6 +145,11 @@ func (g *graph) rotated(qkv *gorgonia.Node) *gorgonia.Node {
 	var parts []*gorgonia.Node
 	for head := range g.p.Heads + g.p.KVHeads {
 		x := g.columns(qkv, head*dim, (head+1)*dim)
+		if head < g.p.Heads && !o.QNorm.None() {
+			x = g.rmsNorm(x, o.QNorm, o.Eps)
+		} else if head >= g.p.Heads && !o.KNorm.None() {
+			x = g.rmsNorm(x, o.KNorm, o.Eps)
+		}
 		turned := must(gorgonia.Mul(x, turn))
 		parts = append(parts, must(gorgonia.Add(must(gorgonia.HadamardProd(x, cos)), must(gorgonia.HadamardProd(turned, sin)))))
 	}
