@@ -91,6 +91,7 @@ func (s *Scheduler) Plan(step *device.Step) bool {
 func (s *Scheduler) decode(f *flight) {
 	order := append(s.rotated[:0], s.running...)
 	s.rotated = order
+	defer clear(order)
 	first := 0
 	if s.turn != nil {
 		first, _ = slices.BinarySearchFunc(order, s.turn, compare)
@@ -112,7 +113,6 @@ func (s *Scheduler) decode(f *flight) {
 		}
 	}
 	s.turn = nil
-	clear(order)
 }
 
 // extend plans pieces of prompts: first of those that run, then of those that can be admitted.

@@ -46,6 +46,9 @@ type Stats struct {
 
 	Steps, PromptTokens, CachedTokens, OutputTokens uint64 // since the start
 	Retractions, Evictions                          uint64 // requests and pages, since the start
+
+	// LeakedPages are held though no request runs and no step is in flight. It is 0 unless the scheduler has a bug.
+	LeakedPages int
 }
 
 // A flight is a step between Plan and Commit.
@@ -258,6 +261,9 @@ func (s *Scheduler) Stats() Stats {
 	st.Evictions = s.tree.Evictions()
 	for _, r := range s.running {
 		st.TokensInUse += r.planned
+	}
+	if len(s.running)+s.leaving+s.inFlight == 0 {
+		st.LeakedPages = st.HeldPages
 	}
 	return st
 }

@@ -24,6 +24,7 @@ var (
 // it would have got alone on an engine without cache. A failure names the seed and the episode that show it.
 func TestSimulation(t *testing.T) {
 	var total Stats
+	reasons := map[FinishReason]int{}
 	for episode, left := uint64(0), *simSteps; left > 0; episode++ {
 		s := newSimulation(*simSeed, episode)
 		if err := s.run(min(left, 2000)); err != nil {
@@ -46,8 +47,6 @@ func TestSimulation(t *testing.T) {
 		t.Errorf("the simulation does not reach everything")
 	}
 }
-
-var reasons = map[FinishReason]int{}
 
 // A simulation is one episode: a scheduler, a fake device and its clients.
 type simulation struct {
@@ -78,6 +77,7 @@ type client struct {
 	got      []int32
 	scored   int
 	finished bool
+	usage    Usage
 	aborted  bool
 	hit      error // of a fault in a step it was in
 }
@@ -94,7 +94,7 @@ func newSimulation(seed, episode uint64) *simulation {
 	}
 	s := &simulation{rng: rng, depth: 1 + rng.IntN(2), clients: map[string]*client{}, reasons: map[FinishReason]int{}, faults: map[int]fake.Fault{},
 		owners: make([]page.Owner, config.NumPages), steps: [2]*device.Step{{}, {}}}
-	s.faulty, s.fickle, s.flushy, s.seldom = pick(0, 10, 100), pick(0, 100, 500), pick(0, 20, 2000), pick(2, 5, 20)
+	s.faulty, s.fickle, s.flushy, s.seldom = pick(0, 10, 100), pick(0, 100, 500), pick(0, 20, 2000), pick(1, 2, 5, 20)
 	var err error
 	if s.Scheduler, err = New(config); err != nil {
 		panic(err)
@@ -158,14 +158,15 @@ func (s *simulation) run(steps int) error {
 	for s.inFlight > 0 {
 		s.commit()
 	}
+	var output, cached uint64
 	for _, c := range s.clients {
-		if !c.finished {
-			s.errs = append(s.errs, fmt.Errorf("request %s never ended", c.ID))
-		}
+		s.expect(c.finished, "request %s never ended", c.ID)
+		output += uint64(c.usage.Output)
+		cached += uint64(c.usage.Cached)
 	}
-	if st := s.Stats(); st.HeldPages != 0 || st.FreePages+st.CachedPages != st.Pages || !s.Idle() {
-		s.errs = append(s.errs, fmt.Errorf("idle, but %+v", st))
-	}
+	st := s.Stats()
+	s.expect(s.Idle() && st.HeldPages == 0 && st.LeakedPages == 0 && st.FreePages+st.CachedPages == st.Pages, "idle, but %+v", st)
+	s.expect(st.OutputTokens == output && st.CachedTokens == cached, "clients got %d tokens, %d were cached; %+v", output, cached, st)
 	return errors.Join(s.errs...)
 }
 
@@ -339,7 +340,7 @@ func (c *client) Finish(f Finish) {
 	s := c.sim
 	s.reasons[f.Reason]++
 	s.expect(!c.finished, "request %s ended twice", c.ID)
-	c.finished = true
+	c.finished, c.usage = true, f.Usage
 	want := fake.ContinueMin(c.Prompt, len(c.got), c.MinTokens, s.config.Vocab, c.Sampling)
 	s.expect(slices.Equal(c.got, want), "request %s: got %v, want %v", c.ID, c.got, want)
 	for i, token := range c.got {

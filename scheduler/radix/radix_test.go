@@ -125,7 +125,11 @@ func TestEvictionOrder(t *testing.T) {
 
 // TestAgainstModel compares the tree with a map from prefixes to pages under random operations.
 func TestAgainstModel(t *testing.T) {
-	for seed := range uint64(200) {
+	seeds := uint64(100)
+	if testing.Short() {
+		seeds = 10
+	}
+	for seed := range seeds {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		size := []int{1, 2, 3, 16}[rng.IntN(4)]
 		pool := page.NewPool(40)
