@@ -28,8 +28,11 @@ func (s *Scheduler) Commit(step *device.Step, err error) {
 			n := p.outputs()
 			s.deliver(p, results[:n])
 			results = results[n:]
-		} else if r.state != ended {
-			s.finish(r, Failed, fmt.Errorf("request %q: %w", r.ID, err))
+		} else {
+			r.spoilt = true // even if it has ended: the next step in flight builds on this one
+			if r.state != ended {
+				s.finish(r, Failed, fmt.Errorf("request %q: %w", r.ID, err))
+			}
 		}
 		if leaving && r.flights == 0 {
 			s.release(r)
