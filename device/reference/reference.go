@@ -68,6 +68,7 @@ func (d *Device) Load(p *device.Program, o device.LoadOptions) (device.Runner, e
 	r := &Runner{
 		program: p, options: o, threads: d.threads,
 		weights:   expand(p, o.Progress),
+		checker:   device.NewChecker(p, o),
 		buffers:   make([]buffer, len(p.Buffers)),
 		pages:     make([][]float64, o.Pages),
 		pageBytes: pageBytes,

@@ -17,6 +17,7 @@ type Runner struct {
 	threads   int
 	weights   weights
 	pageBytes int64
+	checker   *device.Checker
 
 	mu      sync.Mutex
 	flight  []*device.Step // submitted and not run yet, oldest first
@@ -76,9 +77,7 @@ func (r *Runner) Wait(s *device.Step) error {
 func (r *Runner) Close() error { return nil }
 
 func (r *Runner) run(s *device.Step) error {
-	options := r.options
-	options.Pages = len(r.pages)
-	if err := s.Validate(r.program, options); err != nil {
+	if err := r.checker.Check(s); err != nil {
 		return fmt.Errorf("reference: %w", err)
 	}
 	r.prepare(s)
