@@ -7,9 +7,6 @@ import (
 	"minisgl/scheduler/page"
 )
 
-// Plan decides what the next step computes, in pieces; build writes them down as a device.Step. The two are apart so
-// that another build can be compared with this one.
-
 // A piece is what one request does in a step: it computes the tokens at positions from, up to from+rows.
 type piece struct {
 	request    *request
@@ -44,19 +41,22 @@ const (
 
 // planState is what Plan remembers and reuses from one call to the next.
 type planState struct {
-	steps        uint64
-	growth       int
+	steps        uint64   // calls of Plan
+	growth       int      // defaultGrowth, or less in tests
 	budget       int      // rows left in the step being planned
 	promptsFirst bool     // the last step was full of decode rows while prompts waited
 	turn         *request // the request that decoded last when there was no room for all
-	rotated      []*request
-	window       []candidate
-	scratch      []int32
+
+	rotated []*request  // memory of decode
+	window  []candidate // memory of candidates
+	scratch []int32     // memory of cache
 }
 
-// Plan fills the step with what to compute next, or reports false if there is nothing to do until a step in flight has been committed
-// or a request is added. The caller keeps the step as it is until Commit. It owns all memory in it and may pass it to
-// Plan again after Commit.
+// Plan fills the step with what to compute next, or reports false if there is nothing to do until a step in flight has been
+// committed or a request is added. The caller keeps the step as it is until Commit; then it may pass it to Plan again, which
+// reuses its memory.
+//
+// Plan only decides, in pieces; build writes the decisions down as a device.Step, so that another build can be compared with it.
 func (s *Scheduler) Plan(step *device.Step) bool {
 	if s.inFlight == len(s.flights) {
 		return false

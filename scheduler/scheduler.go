@@ -10,14 +10,17 @@ import (
 	"minisgl/scheduler/radix"
 )
 
-// A Scheduler decides which requests run in which step and where their KV lives.
+// A Scheduler decides which requests run in which step, and where their KV lives.
 //
-// A request waits, runs, and ends; a running one may be retracted, which means that it waits again. Plan fills a step and
-// counts what the step will have done; Commit takes what it has done. At most two steps are in flight, that is planned
-// and not yet committed, so a request may be planned once more before its last token is known. What such a request leaves
-// behind (slot, pages, lock in the tree) is released when the last step that it is in has been committed.
+// A request waits, runs and ends. When pages run out, the youngest of the lowest priority is retracted: it leaves its KV to
+// the tree, waits again, and resumes with its prompt and output as the prompt.
 //
-// A Scheduler is not safe for concurrent use. Sinks are called from Plan, Abort and Commit.
+// Plan fills a step and advances the requests in it; Commit takes the step's results. At most two steps are in flight, that is
+// planned and not yet committed, so a request may be planned once more before it is known that it has ended: what that step
+// draws for it is dropped. Slot, pages and lock of a request that has left are released when the last step that it is in has been
+// committed, and pages it gave up before (duplicates) when the steps in flight at that time have.
+//
+// A Scheduler is not safe for concurrent use. Sinks are called from Abort, AbortAll and Commit.
 type Scheduler struct {
 	config Config
 	pool   *page.Pool
