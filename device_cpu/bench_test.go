@@ -1,0 +1,246 @@
+package cpu
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+	"unsafe"
+
+	"minisgl/device"
+	"minisgl/tensor"
+)
+
+// The shape of Qwen2.5-0.5B.
+const (
+	benchHidden       = 896
+	benchIntermediate = 4864
+	benchLayers       = 24
+	benchHeads        = 14
+	benchKVHeads      = 2
+	benchHeadDim      = 64
+	benchVocab        = 151936
+)
+
+// benchProgram is Qwen2.5-0.5B with random bf16 weights.
+func benchProgram(layers int) *device.Program {
+	r := rand.New(rand.NewPCG(11, 12))
+	noise := make([]byte, 1<<20)
+	for i := 0; i < len(noise); i += 2 {
+		binary.LittleEndian.PutUint16(noise[i:], tensor.Float32ToBF16(float32(r.NormFloat64())*0.02))
+	}
+	weight := func(rows, cols int) device.Matrix {
+		data := make([]byte, 2*rows*cols)
+		for at := 0; at < len(data); {
+			at += copy(data[at:], noise[2*r.IntN(1000):])
+		}
+		t, err := tensor.New("", tensor.BF16, []int{rows, cols}, data)
+		if err != nil {
+			panic(err)
+		}
+		return device.Matrix{Parts: []*tensor.Tensor{t}}
+	}
+	vector := func(n int, value float32) device.Vector {
+		data := make([]byte, 4*n)
+		for i := range n {
+			binary.LittleEndian.PutUint32(data[4*i:], math.Float32bits(value))
+		}
+		t, err := tensor.New("", tensor.F32, []int{n}, data)
+		if err != nil {
+			panic(err)
+		}
+		return device.Vector{Parts: []*tensor.Tensor{t}}
+	}
+	p := &device.Program{Name: "qwen2", DType: tensor.BF16, Layers: layers, Heads: benchHeads, KVHeads: benchKVHeads,
+		HeadDim: benchHeadDim, Vocab: benchVocab, MaxPositions: 32768, Rotary: device.Rotary{Scale: 1}}
+	for i := range benchHeadDim / 2 {
+		p.Rotary.InvFreq = append(p.Rotary.InvFreq, float32(math.Pow(1e6, -2*float64(i)/benchHeadDim)))
+	}
+	qkvWidth := (benchHeads + 2*benchKVHeads) * benchHeadDim
+	const (
+		x device.Buffer = iota
+		normed
+		qkv
+		attended
+		gateUp
+		gated
+		selected
+		final
+		logits
+	)
+	for _, b := range []device.BufferInfo{{Name: "x", Width: benchHidden}, {Name: "normed", Width: benchHidden}, {Name: "qkv", Width: qkvWidth},
+		{Name: "attended", Width: benchHidden}, {Name: "gateUp", Width: 2 * benchIntermediate}, {Name: "gated", Width: benchIntermediate},
+		{Name: "selected", Width: benchHidden}, {Name: "final", Width: benchHidden}, {Name: "logits", Width: benchVocab}} {
+		p.Buffers = append(p.Buffers, b)
+	}
+	table := weight(benchVocab, benchHidden)
+	p.Ops = append(p.Ops, &device.Embed{Name: "embed", Table: table, Out: x})
+	for i := range layers {
+		name := func(s string) device.Name { return device.Name(fmt.Sprintf("layers.%d.%s", i, s)) }
+		p.Ops = append(p.Ops,
+			&device.RMSNorm{Name: name("input_norm"), In: x, Out: normed, Weight: vector(benchHidden, 1), Eps: 1e-6},
+			&device.Linear{Name: name("qkv"), In: normed, Out: qkv, Weight: weight(qkvWidth, benchHidden), Bias: vector(qkvWidth, 0.1)},
+			&device.RotaryStore{Name: name("rotary"), QKV: qkv, Layer: i},
+			&device.Attention{Name: name("attention"), QKV: qkv, Out: attended, Layer: i, Scale: 0.125},
+			&device.Linear{Name: name("o"), In: attended, Out: x, Weight: weight(benchHidden, benchHidden), Residual: true},
+			&device.RMSNorm{Name: name("post_norm"), In: x, Out: normed, Weight: vector(benchHidden, 1), Eps: 1e-6},
+			&device.Linear{Name: name("gate_up"), In: normed, Out: gateUp, Weight: weight(2*benchIntermediate, benchHidden)},
+			&device.GatedSiLU{Name: name("silu"), GateUp: gateUp, Out: gated},
+			&device.Linear{Name: name("down"), In: gated, Out: x, Weight: weight(benchHidden, benchIntermediate), Residual: true})
+	}
+	p.Ops = append(p.Ops,
+		&device.SelectRows{Name: "select", In: x, Out: selected},
+		&device.RMSNorm{Name: "norm", In: selected, Out: final, Weight: vector(benchHidden, 1), Eps: 1e-6},
+		&device.LMHead{Name: "head", In: final, Logits: logits, Weight: table})
+	return p
+}
+
+const benchThreads = 2
+
+// readRate is the memory read rate in bytes a second that 2 threads reach over a gigabyte in huge pages.
+func readRate(v variant) float64 {
+	const bytes = 1 << 30
+	a, err := newArena(bytes)
+	if err != nil {
+		panic(err)
+	}
+	defer a.free()
+	w := take[uint16](a, bytes/2)
+	for i := range w {
+		w[i] = 0x3c00
+	}
+	return bytes / fastest(5, func(thread int) {
+		const panel = 896 * panelWidth
+		x, c := make([]float32, 896), make([]float32, panelWidth)
+		part := w[len(w)/benchThreads*thread:][:len(w)/benchThreads]
+		for ; len(part) >= panel; part = part[panel:] {
+			v.tileBF16(c, panelWidth, x, 896, part, 896, 1, 0)
+		}
+	})
+}
+
+// multiplyRate is the float32 operations a second that 2 threads reach in tiles whose operands lie in the first-level cache.
+func multiplyRate(v variant) float64 {
+	const inputs, repeats = 64, 20000
+	seconds := fastest(5, func(int) {
+		w, x := make([]float32, inputs*panelWidth), make([]float32, v.tileRows*inputs)
+		c := make([]float32, v.tileRows*panelWidth)
+		for range repeats {
+			v.tileF32(c, panelWidth, x, inputs, w, w[16:], panelWidth, inputs, v.tileRows, 0)
+		}
+	})
+	return 2 * inputs * panelWidth * repeats * float64(v.tileRows*benchThreads) / seconds
+}
+
+// fastest runs f on all threads several times and returns the least seconds.
+func fastest(times int, f func(thread int)) float64 {
+	best := math.Inf(1)
+	for range times {
+		start := time.Now()
+		var wait sync.WaitGroup
+		for thread := range benchThreads {
+			wait.Go(func() { f(thread) })
+		}
+		wait.Wait()
+		best = min(best, time.Since(start).Seconds())
+	}
+	return best
+}
+
+func benchRunner(b testing.TB, v variant, threads, pageSize int) device.Runner {
+	p := benchProgram(benchLayers)
+	d := openVariant(b, v.name, threads)
+	start := time.Now()
+	r, err := d.Load(p, device.LoadOptions{PageSize: pageSize, Pages: 16 * 4096 / pageSize * 2, MaxSlots: 64, MaxRows: 2048})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Logf("load: %.2f s", time.Since(start).Seconds())
+	b.Cleanup(func() { r.Close() })
+	return r
+}
+
+// benchStep is a step of sequences with rows each, at a position.
+func benchStep(sequences, rows, position, pageSize int, params *device.Sampling) *device.Step {
+	s := &device.Step{}
+	r := rand.New(rand.NewPCG(1, 1))
+	pages := ceil(position+rows, pageSize)
+	for i := range sequences {
+		q := device.Sequence{Slot: int32(i), First: int32(len(s.Tokens)), Rows: int32(rows), Position: int32(position)}
+		for j := range pages {
+			q.Pages = append(q.Pages, int32(i*pages+j))
+		}
+		s.Sequences = append(s.Sequences, q)
+		for range rows {
+			s.Tokens = append(s.Tokens, int32(r.IntN(benchVocab)))
+		}
+		s.Outputs = append(s.Outputs, device.Output{Row: int32(len(s.Tokens) - 1), Slot: int32(i), Target: device.Sample,
+			Position: int32(position + rows), Params: params})
+	}
+	return s
+}
+
+// BenchmarkStep measures whole steps of Qwen2.5-0.5B in bf16 against the limits that it measures itself: the memory read rate
+// for decode, the rate of multiplications for prefill.
+func BenchmarkStep(b *testing.B) {
+	for _, v := range usableVariants() {
+		if v.name == "generic" {
+			continue
+		}
+		b.Run(v.name, func(b *testing.B) {
+			const pageSize = 16
+			read, multiply := readRate(v), multiplyRate(v)
+			r := benchRunner(b, v, benchThreads, pageSize)
+			weights := float64(r.Memory().Weights)
+			perToken := 2 * (weights/2 - benchVocab*benchHidden)
+			b.Logf("memory read %.1f GB/s, multiplication %.0f GFLOP/s, weights %.0f MB", read/1e9, multiply/1e9, weights/1e6)
+			sampled := &device.Sampling{Temperature: 1, TopP: 0.9, TopK: 50, RepetitionPenalty: 1, Logprobs: -1}
+			for _, c := range []struct {
+				name                      string
+				sequences, rows, position int
+				params                    *device.Sampling
+			}{
+				{"decode 1", 1, 1, 64, device.Greedy()},
+				{"decode 1 sampled", 1, 1, 64, sampled},
+				{"decode 1 at 4096", 1, 1, 4095, device.Greedy()},
+				{"decode 4", 4, 1, 64, device.Greedy()},
+				{"decode 16", 16, 1, 64, device.Greedy()},
+				{"decode 16 at 1024", 16, 1, 1023, device.Greedy()},
+				{"decode 32", 32, 1, 64, device.Greedy()},
+				{"prefill 128", 1, 128, 0, device.Greedy()},
+				{"prefill 512", 1, 512, 0, device.Greedy()},
+				{"prefill 2048", 1, 2048, 0, device.Greedy()},
+			} {
+				b.Run(c.name, func(b *testing.B) {
+					s := benchStep(c.sequences, c.rows, c.position, pageSize, c.params)
+					runStep(b, r, s)
+					b.ReportAllocs()
+					for b.Loop() {
+						runStep(b, r, s)
+					}
+					seconds := b.Elapsed().Seconds() / float64(b.N)
+					tokens := float64(c.sequences * c.rows)
+					b.ReportMetric(tokens/seconds, "tok/s")
+					b.ReportMetric(weights/seconds/read*100, "%read")
+					b.ReportMetric(tokens*perToken/seconds/multiply*100, "%multiply")
+				})
+			}
+		})
+	}
+}
+
+// BenchmarkRead compares ways to read memory.
+func BenchmarkRead(b *testing.B) {
+	for _, v := range usableVariants() {
+		b.Run(v.name, func(b *testing.B) {
+			for b.Loop() {
+				b.ReportMetric(readRate(v)/1e9, "GB/s")
+			}
+		})
+	}
+}
+
+var _ = unsafe.Sizeof(0)
