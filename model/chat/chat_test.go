@@ -132,3 +132,24 @@ func TestRendersAsTransformersDoes(t *testing.T) {
 		})
 	}
 }
+
+func BenchmarkRender(b *testing.B) {
+	source, err := os.ReadFile("testdata/qwen2.5.jinja")
+	if err != nil {
+		b.Fatal(err)
+	}
+	tmpl, err := New(string(source), "", "<|im_end|>")
+	if err != nil {
+		b.Fatal(err)
+	}
+	messages := []Message{{Role: "system", Content: "Be brief."}}
+	for range 10 {
+		messages = append(messages, Message{Role: "user", Content: "And tomorrow?"}, Message{Role: "assistant", Content: "Rain."})
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := tmpl.Render(messages, Options{AddGenerationPrompt: true}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

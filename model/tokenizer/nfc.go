@@ -9,7 +9,8 @@ import (
 )
 
 // composed returns s in Unicode's normalisation form C. norm breaks long runs of combining marks with U+034F (UAX #15, stream-safe
-// text), which Hugging Face does not: texts with such runs are composed here.
+// text), which Hugging Face does not: texts with such runs are composed here. Marks younger than Hugging Face's tables (Unicode 13) are
+// put in order here and are left where they stand there; 1 of 20,000 texts of random characters had one.
 func composed(s string) string {
 	if norm.NFC.IsNormalString(s) {
 		return s

@@ -39,11 +39,11 @@ func (t *Tokenizer) Encode(text string, special bool) []int32 {
 			e.out = append(e.out, s.id)
 			continue
 		}
-		plain := s.text
+		between := s.text
 		if t.nfc {
-			plain = composed(plain)
+			between = composed(between)
 		}
-		for s := range t.normal.split(plain, special) {
+		for s := range t.normal.split(between, special) {
 			if s.token {
 				e.out = append(e.out, s.id)
 			} else {
