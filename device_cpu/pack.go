@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"unsafe"
 
 	"minisgl/device"
 	"minisgl/tensor"
@@ -108,6 +109,7 @@ func packedType(w device.Matrix) (tensor.DType, error) {
 // packPanel fills one panel from the weight's rows. It reports false if a value is too large for f16.
 func (m *matrix) packPanel(w device.Matrix, panel int, scratch *packScratch) bool {
 	sources := scratch.rows[:0]
+	defer func() { scratch.rows = sources[:0] }()
 	first := panel * panelWidth
 	end := min(first+panelWidth, m.rows)
 	base := 0
@@ -123,19 +125,29 @@ func (m *matrix) packPanel(w device.Matrix, panel int, scratch *packScratch) boo
 		base += rows
 	}
 	if plain {
-		m.packPlain(sources, panel)
+		m.packPlain(sources, panel, scratch)
 		return true
 	}
 	return m.packConverted(w, first, end, scratch)
 }
 
+// packScratch is what one thread needs to pack.
 type packScratch struct {
 	rows   [][]byte
 	values []float32
+	zero   []byte
+}
+
+// zeros returns n zero bytes.
+func (s *packScratch) zeros(n int) []byte {
+	if len(s.zero) < n {
+		s.zero = make([]byte, n)
+	}
+	return s.zero[:n]
 }
 
 // packPlain reorders weights whose type stays.
-func (m *matrix) packPlain(sources [][]byte, panel int) {
+func (m *matrix) packPlain(sources [][]byte, panel int, scratch *packScratch) {
 	at := panel * m.cols * panelWidth
 	if m.dtype == tensor.F32 {
 		for j, source := range sources {
@@ -145,28 +157,41 @@ func (m *matrix) packPlain(sources [][]byte, panel int) {
 		}
 		return
 	}
-	dst := m.half[at : at+m.cols*panelWidth]
+	// Two outputs share a 32-bit word. Rows that are not there are read as zeros.
+	words := unsafe.Slice((*uint32)(unsafe.Pointer(&m.half[at])), m.cols*panelWidth/2)
+	var lower, upper [panelWidth / 2][]byte
+	for j := range panelWidth {
+		source := scratch.zeros(2 * m.cols)
+		if j < len(sources) {
+			source = sources[j]
+		}
+		switch {
+		case m.dtype == tensor.BF16 && j < panelWidth/2:
+			lower[j] = source
+		case m.dtype == tensor.BF16:
+			upper[j-panelWidth/2] = source
+		case j%2 == 0:
+			lower[j/2] = source
+		default:
+			upper[j/2] = source
+		}
+	}
 	whole := m.cols / 4 * 4
-	for k := 0; k < whole; k += 4 { // 8 bytes of each row at a time
-		block := (*[4 * panelWidth]uint16)(dst[k*panelWidth:])
-		for j, source := range sources {
-			if m.dtype == tensor.BF16 {
-				j = bf16Place(j)
-			}
-			v := binary.LittleEndian.Uint64(source[2*k:])
-			j &= panelWidth - 1
-			block[j] = uint16(v)
-			block[j+panelWidth] = uint16(v >> 16)
-			block[j+2*panelWidth] = uint16(v >> 32)
-			block[j+3*panelWidth] = uint16(v >> 48)
+	for k := 0; k < whole; k += 4 {
+		block := (*[4 * panelWidth / 2]uint32)(words[k*panelWidth/2:])
+		for j := range panelWidth / 2 {
+			a, b := binary.LittleEndian.Uint64(lower[j][2*k:]), binary.LittleEndian.Uint64(upper[j][2*k:])
+			block[j] = uint32(a)&0xffff | uint32(b)<<16
+			block[j+panelWidth/2] = uint32(a)>>16 | uint32(b)&0xffff0000
+			a, b = a>>32, b>>32
+			block[j+panelWidth] = uint32(a)&0xffff | uint32(b)<<16
+			block[j+panelWidth*3/2] = uint32(a)>>16 | uint32(b)&0xffff0000
 		}
 	}
 	for k := whole; k < m.cols; k++ {
-		for j, source := range sources {
-			if m.dtype == tensor.BF16 {
-				j = bf16Place(j)
-			}
-			dst[k*panelWidth+j] = binary.LittleEndian.Uint16(source[2*k:])
+		for j := range panelWidth / 2 {
+			a, b := binary.LittleEndian.Uint16(lower[j][2*k:]), binary.LittleEndian.Uint16(upper[j][2*k:])
+			words[k*panelWidth/2+j] = uint32(a) | uint32(b)<<16
 		}
 	}
 }

@@ -180,14 +180,14 @@ func writeWeights(f *file, s isa, t string, p part, weight func(int) string, mas
 	switch t {
 	case "BF16": // outputs i and i+16 lie side by side: the lower and the upper half of a 32-bit word
 		half := len(p.outputs) / 2
-		f.op("PREFETCHT0 1024(BX)")
+		f.op("PREFETCHT0 4096(BX)")
 		for i := range half {
 			f.op("VMOVDQU%s %d(BX), %s", map[int]string{16: "32", 8: ""}[s.lanes], p.offset+i*s.bytes(), weight(half+i))
 			f.op("VPSLLD $16, %s, %s", weight(half+i), weight(i))
 			f.op("%s %s, %s, %s", s.and, mask, weight(half+i), weight(half+i))
 		}
 	case "F16":
-		f.op("PREFETCHT0 1024(BX)")
+		f.op("PREFETCHT0 4096(BX)")
 		for v := range p.outputs {
 			f.op("VCVTPH2PS %d(BX), %s", p.offset+v*s.bytes()/2, weight(v))
 		}
