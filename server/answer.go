@@ -80,20 +80,21 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, decode func(*min
 	}
 	j.format.begin(streams)
 	if j.stream {
-		return s.stream(ctx, w, j, streams)
+		return s.stream(ctx, w, j, streams, release)
 	}
-	return s.whole(ctx, w, j, streams)
+	return s.whole(ctx, w, j, streams, release)
 }
 
-// start submits the requests of a job and makes them known to abort_request. On an error none of them goes on once release is
-// called, which is to be called in any case.
+// start submits the requests of a job and makes them known to abort_request. release, which is to be called in any case and
+// may be called again, ends what still runs and frees the ids: call it before the client hears that the job is done, or
+// the client may use an id again too early.
 func (s *Server) start(ctx context.Context, llm *minisgl.LLM, j *job) (streams []*minisgl.Stream, release func(), err error) {
 	var cleanups []func()
-	release = func() {
+	release = sync.OnceFunc(func() {
 		for _, cleanup := range cleanups {
 			cleanup()
 		}
-	}
+	})
 	if room := llm.Options().MaxQueue + llm.Options().MaxRunning; len(j.requests) > room {
 		return nil, release, &apiError{status: http.StatusBadRequest, param: j.rename["prompt"],
 			message: fmt.Sprintf("%d outputs are asked for at once, at most %d fit", len(j.requests), room)}
@@ -131,7 +132,7 @@ func timedOut(ctx context.Context, f *minisgl.Finish) bool {
 }
 
 // whole answers when everything is there.
-func (s *Server) whole(ctx context.Context, w http.ResponseWriter, j *job, streams []*minisgl.Stream) *apiError {
+func (s *Server) whole(ctx context.Context, w http.ResponseWriter, j *job, streams []*minisgl.Stream, release func()) *apiError {
 	outputs := make([]minisgl.Output, len(streams))
 	for i, stream := range streams {
 		var err error
@@ -142,9 +143,7 @@ func (s *Server) whole(ctx context.Context, w http.ResponseWriter, j *job, strea
 			return errTimeout
 		}
 	}
-	if ctx.Err() != nil {
-		return nil // the client has left
-	}
+	release()
 	w.Header().Set("Content-Type", "application/json")
 	out := s.newSender(w)
 	defer out.close()
@@ -153,7 +152,7 @@ func (s *Server) whole(ctx context.Context, w http.ResponseWriter, j *job, strea
 }
 
 // stream answers chunk by chunk. Several requests are read at the same time, one goroutine for each.
-func (s *Server) stream(ctx context.Context, w http.ResponseWriter, j *job, streams []*minisgl.Stream) *apiError {
+func (s *Server) stream(ctx context.Context, w http.ResponseWriter, j *job, streams []*minisgl.Stream, release func()) *apiError {
 	out := s.newSender(w)
 	defer out.close()
 	var mu sync.Mutex // guards out, buffer, the format and failed
@@ -193,6 +192,7 @@ func (s *Server) stream(ctx context.Context, w http.ResponseWriter, j *job, stre
 		}
 		readers.Wait()
 	}
+	release()
 	switch {
 	case failed != nil && !out.began:
 		return failed
@@ -216,7 +216,7 @@ type sender struct {
 }
 
 func (s *Server) newSender(w http.ResponseWriter) *sender {
-	return &sender{w: w, control: http.NewResponseController(w), timeout: s.options.WriteTimeout}
+	return &sender{w: w, control: http.NewResponseController(w), timeout: s.options.IOTimeout}
 }
 
 // send writes a piece; after an error nothing more.

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
+	"time"
 
 	"minisgl"
 	"minisgl/scheduler"
@@ -111,7 +113,7 @@ func asAPIError(err error, rename map[string]string) *apiError {
 	return &apiError{status: http.StatusInternalServerError, message: err.Error()}
 }
 
-// readBody reads a request's body up to the limit.
+// readBody reads a request's body up to the limits of size and time.
 func (s *Server) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *apiError) {
 	tooLarge := &apiError{status: http.StatusRequestEntityTooLarge, code: "body_too_large",
 		message: fmt.Sprintf("the body is larger than %d bytes", s.options.MaxBodyBytes)}
@@ -122,11 +124,17 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *apiE
 		w.Header().Set("Connection", "close") // the rest is not worth reading
 		return nil, tooLarge
 	}
+	control := http.NewResponseController(w)
+	control.SetReadDeadline(time.Now().Add(s.options.IOTimeout))
+	defer control.SetReadDeadline(time.Time{})
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.options.MaxBodyBytes))
 	var limit *http.MaxBytesError
 	switch {
 	case errors.As(err, &limit):
 		return nil, tooLarge
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		w.Header().Set("Connection", "close")
+		return nil, &apiError{status: http.StatusRequestTimeout, message: "the body did not arrive in time"}
 	case err != nil:
 		return nil, &apiError{status: http.StatusBadRequest, message: "the body ended early: " + err.Error()}
 	}

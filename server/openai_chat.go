@@ -3,6 +3,7 @@ package server
 import (
 	"crypto/rand"
 	"encoding/json"
+	"strconv"
 	"strings"
 	"time"
 
@@ -58,13 +59,13 @@ func (f *fields) conversation(r *minisgl.Request) bool {
 	add := true
 	f.bool("add_generation_prompt", &add)
 	r.Chat.NoGenerationPrompt = !add
-	take(f, "chat_template_kwargs", &r.Chat.Kwargs, "an object", parseKwargs)
+	take(f, "chat_template_kwargs", &r.Chat.Kwargs, "an object of at most "+strconv.Itoa(maxKwargs)+" bytes", parseKwargs)
 	return take(f, "messages", &r.Messages, "an array of messages with role and content", f.parseMessages("messages"))
 }
 
 func parseKwargs(raw json.RawMessage) (map[string]any, bool) {
 	object, ok := parseObject(raw)
-	if !ok {
+	if !ok || len(raw) > maxKwargs {
 		return nil, false
 	}
 	kwargs := make(map[string]any, len(object.values))
@@ -78,18 +79,19 @@ func parseKwargs(raw json.RawMessage) (map[string]any, bool) {
 	return kwargs, true
 }
 
-// parseMessages takes a conversation. It reports what is wrong with a message itself, so that the error names it.
+// parseMessages takes a conversation. What is wrong with a message it reports itself, so that the error names it.
 func (f *fields) parseMessages(name string) func(json.RawMessage) ([]minisgl.Message, bool) {
-	return func(raw json.RawMessage) ([]minisgl.Message, bool) {
-		objects, ok := parseList(parseObject)(raw)
-		messages := make([]minisgl.Message, len(objects))
-		for i, object := range objects {
-			object.prefix = f.prefix + name + "[" + string(appendInt(nil, i)) + "]."
-			messages[i] = object.message()
+	count := 0
+	return parseList(func(raw json.RawMessage) (m minisgl.Message, ok bool) {
+		object, ok := parseObject(raw)
+		if ok {
+			object.prefix = f.prefix + name + "[" + strconv.Itoa(count) + "]."
+			m = object.message()
 			f.adopt(object)
 		}
-		return messages, ok
-	}
+		count++
+		return m, ok && object.err == nil
+	})
 }
 
 func (f *fields) message() (m minisgl.Message) {

@@ -3,11 +3,18 @@ package server
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"minisgl"
 )
 
 // fields is a JSON object whose members are taken out one by one, each with the type it must have. The first member that
@@ -23,14 +30,54 @@ func parseFields(body []byte) (*fields, *apiError) {
 	if !utf8.Valid(body) {
 		return nil, &apiError{status: http.StatusBadRequest, message: "the body is not valid UTF-8"}
 	}
-	f := &fields{}
-	if err := json.Unmarshal(body, &f.values); err != nil {
+	values, err := members(body)
+	if err != nil {
 		return nil, &apiError{status: http.StatusBadRequest, message: "the body is not a JSON object: " + err.Error()}
 	}
-	if f.values == nil {
-		return nil, &apiError{status: http.StatusBadRequest, message: "the body is not a JSON object: it is null"}
+	return &fields{values: values}, nil
+}
+
+// Bounds of what a body may hold, so that what is made of it is not many times its size.
+const (
+	maxMembers = 2 * minisgl.MaxLogitBias // of an object
+	maxItems   = 1 << 16                  // of an array that is not of numbers
+	maxKwargs  = 1 << 16                  // bytes of chat_template_kwargs
+)
+
+// members reads an object; of several members with one name the last counts, as in Python.
+func members(text []byte) (map[string]json.RawMessage, error) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	if start, err := d.Token(); err != nil {
+		return nil, err
+	} else if start != json.Delim('{') {
+		return nil, errors.New("it does not begin with {")
 	}
-	return f, nil
+	values := map[string]json.RawMessage{}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return nil, err
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return nil, err
+		}
+		if values[name.(string)] = value; len(values) > maxMembers {
+			return nil, fmt.Errorf("more than %d members", maxMembers)
+		}
+	}
+	return values, atEnd(d)
+}
+
+// atEnd reads the bracket that closes the outermost value and checks that nothing follows it.
+func atEnd(d *json.Decoder) error {
+	if _, err := d.Token(); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return fmt.Errorf("something follows the value at byte %d", d.InputOffset())
+	}
+	return nil
 }
 
 func (f *fields) fail(name, format string, args ...any) {
@@ -83,7 +130,7 @@ func (f *fields) object(name string, target **fields) bool {
 	})
 }
 
-// floatIn takes a number in (low, high].
+// floatAbove takes a number that is more than low.
 func (f *fields) floatAbove(name string, target *float64, low float64) {
 	if f.float(name, target) && *target <= low {
 		f.fail(name, "%v: expected more than %v", *target, low)
@@ -137,28 +184,30 @@ func parseString(raw json.RawMessage) (s string, ok bool) {
 }
 
 func parseObject(raw json.RawMessage) (*fields, bool) {
-	f := &fields{}
-	if len(raw) == 0 || raw[0] != '{' {
-		return nil, false
-	}
-	return f, json.Unmarshal(raw, &f.values) == nil
+	values, err := members(raw)
+	return &fields{values: values}, err == nil
 }
 
 // parseList takes an array whose items have one type.
 func parseList[T any](parse func(json.RawMessage) (T, bool)) func(json.RawMessage) ([]T, bool) {
 	return func(raw json.RawMessage) ([]T, bool) {
-		var items []json.RawMessage
-		if len(raw) == 0 || raw[0] != '[' || json.Unmarshal(raw, &items) != nil {
+		d := json.NewDecoder(bytes.NewReader(raw))
+		if start, err := d.Token(); err != nil || start != json.Delim('[') {
 			return nil, false
 		}
-		values := make([]T, len(items))
-		for i, item := range items {
-			var ok bool
-			if values[i], ok = parse(item); !ok {
+		values := []T{}
+		for d.More() {
+			var item json.RawMessage
+			if len(values) == maxItems || d.Decode(&item) != nil {
 				return nil, false
 			}
+			value, ok := parse(item)
+			if !ok {
+				return nil, false
+			}
+			values = append(values, value)
 		}
-		return values, true
+		return values, atEnd(d) == nil
 	}
 }
 
@@ -211,7 +260,8 @@ func shown(raw json.RawMessage) string {
 // refuse fails for members that would change the answer in a way that is not supported, unless their value is one of those
 // (compact JSON) that change nothing.
 func (f *fields) refuse(unsupported map[string][]string) {
-	for name, raw := range f.values {
+	for _, name := range slices.Sorted(maps.Keys(f.values)) {
+		raw := f.values[name]
 		harmless, ok := unsupported[name]
 		if !ok || string(raw) == "null" {
 			continue
@@ -220,11 +270,7 @@ func (f *fields) refuse(unsupported map[string][]string) {
 		if json.Compact(&compact, raw) != nil {
 			continue
 		}
-		fine := false
-		for _, h := range harmless {
-			fine = fine || compact.String() == h
-		}
-		if !fine {
+		if !slices.Contains(harmless, compact.String()) {
 			f.fail(name, "%s is not supported", shown(raw))
 		}
 	}

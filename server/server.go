@@ -27,8 +27,8 @@ type Options struct {
 	Logger          *slog.Logger
 	StreamLogStride int // each how many chunks of a response a line is logged; 0: 32
 	Version         string
-	// WriteTimeout drops a client that does not read for so long; 0: one minute.
-	WriteTimeout time.Duration
+	// IOTimeout drops a client that takes so long to send its request, or does not read for so long; 0: one minute.
+	IOTimeout time.Duration
 }
 
 // A Server is an http.Handler that answers 503 until a model is attached.
@@ -53,8 +53,8 @@ func New(o Options) *Server {
 	if o.StreamLogStride <= 0 {
 		o.StreamLogStride = 32
 	}
-	if o.WriteTimeout <= 0 {
-		o.WriteTimeout = time.Minute
+	if o.IOTimeout <= 0 {
+		o.IOTimeout = time.Minute
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -15,7 +16,7 @@ import (
 	"time"
 
 	"minisgl"
-	_ "minisgl/device/fake"
+	"minisgl/device"
 	_ "minisgl/device_cpu"
 	"minisgl/internal/testtokenizer"
 	"minisgl/server"
@@ -35,9 +36,7 @@ func textModel(t testing.TB) string {
 			"{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"}`,
 	}
 	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		write(t, dir, name, text)
 	}
 	return dir
 }
@@ -63,7 +62,7 @@ func serve(t testing.TB, mo minisgl.Options, so server.Options) *site {
 	s.web = httptest.NewServer(s.server)
 	t.Cleanup(func() {
 		s.web.Close()
-		if err := s.llm.Close(); err != nil {
+		if err := s.llm.Close(); err != nil && !errors.Is(err, device.ErrLost) {
 			t.Error(err)
 		}
 	})
@@ -73,7 +72,7 @@ func serve(t testing.TB, mo minisgl.Options, so server.Options) *site {
 // fakeText is a text model on the fake device: every token is a hash of those before it.
 func fakeText(t testing.TB, change ...func(*minisgl.Options, *server.Options)) *site {
 	t.Helper()
-	mo, so := minisgl.Options{Model: textModel(t), DummyWeight: true, Device: "fake", NumPages: 2048}, server.Options{ModelName: "tiny"}
+	mo, so := minisgl.Options{Model: textModel(t), DummyWeight: true, Device: "fake", PageSize: 4, NumPages: 8192}, server.Options{ModelName: "tiny"}
 	for _, c := range change {
 		c(&mo, &so)
 	}
@@ -175,4 +174,11 @@ type failure struct {
 		Code    *string `json:"code"`
 	} `json:"error"`
 	Detail string `json:"detail"`
+}
+
+func write(t testing.TB, dir, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }

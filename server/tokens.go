@@ -87,12 +87,6 @@ func (o *offsets) next(id int32) int {
 	return at
 }
 
-func (o *offsets) skip(ids []int32) {
-	for _, id := range ids {
-		o.next(id)
-	}
-}
-
 func appendErrorEvent(b []byte, e *apiError) []byte {
 	return append(e.appendJSON(append(b, "data: "...)), "\n\n"...)
 }
