@@ -1,6 +1,8 @@
 package cpu
 
 import (
+	"runtime"
+
 	"minisgl/device"
 )
 
@@ -153,6 +155,7 @@ func (r *runner) runOp(i int, tokens []int32, rows int) {
 		r.rowwise.norm(c, op, rows)
 	case *device.Linear:
 		r.linear.run(c, op, rows)
+		runtime.Gosched() // every fraction of a millisecond, others may have this core
 	case *device.RotaryStore:
 		r.rowwise.rotaryStore(c, op)
 	case *device.Attention:
