@@ -95,10 +95,6 @@ func (s *Server) start(ctx context.Context, llm *minisgl.LLM, j *job) (streams [
 			cleanup()
 		}
 	})
-	if room := llm.Options().MaxQueue + llm.Options().MaxRunning; len(j.requests) > room {
-		return nil, release, &apiError{status: http.StatusBadRequest, param: j.rename["prompt"],
-			message: fmt.Sprintf("%d outputs are asked for at once, at most %d fit", len(j.requests), room)}
-	}
 	var group context.Context // of the requests that one id stands for
 	for i, request := range j.requests {
 		if i < len(j.ids) {

@@ -41,17 +41,18 @@ func (s *Server) decodeChat(llm *minisgl.LLM, f *fields) (*job, *apiError) {
 	if f.err == nil && hasMessages && hasPrompt {
 		f.fail("prompt", "give either messages or prompt")
 	}
+	r.Params = *p
+	requests := f.choices(llm, []minisgl.Request{r}, o.n)
 	if e := f.finish(); e != nil {
 		return nil, e
 	}
-	r.Params = *p
 	format := &chatFormat{id: "chatcmpl-" + rand.Text(), model: s.modelName(llm), created: time.Now().Unix(), includeUsage: o.includeUsage}
 	format.texts = tokenTexts{llm.Tokenizer()}
 	rename := map[string]string{"prompt": "messages", "logprobs": "top_logprobs"}
 	if hasPrompt {
 		rename["prompt"] = "prompt"
 	}
-	return &job{requests: choices([]minisgl.Request{r}, o.n), ids: []string{format.id}, stream: o.stream, format: format, rename: rename}, nil
+	return &job{requests: requests, ids: []string{format.id}, stream: o.stream, format: format, rename: rename}, nil
 }
 
 // conversation takes messages and how to render them, and reports whether there were messages.
@@ -82,7 +83,7 @@ func parseKwargs(raw json.RawMessage) (map[string]any, bool) {
 // parseMessages takes a conversation. What is wrong with a message it reports itself, so that the error names it.
 func (f *fields) parseMessages(name string) func(json.RawMessage) ([]minisgl.Message, bool) {
 	count := 0
-	return parseList(func(raw json.RawMessage) (m minisgl.Message, ok bool) {
+	return parseList(maxTurns, func(raw json.RawMessage) (m minisgl.Message, ok bool) {
 		object, ok := parseObject(raw)
 		if ok {
 			object.prefix = f.prefix + name + "[" + strconv.Itoa(count) + "]."
@@ -120,7 +121,7 @@ func (f *fields) message() (m minisgl.Message) {
 		if text, ok := parseString(raw); ok {
 			return text, true
 		}
-		parts, ok := parseList(parsePart)(raw)
+		parts, ok := parseList(maxTurns, parsePart)(raw)
 		return strings.Join(parts, "\n"), ok
 	})
 	return m

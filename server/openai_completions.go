@@ -3,6 +3,7 @@ package server
 import (
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"minisgl"
@@ -37,42 +38,47 @@ func (s *Server) decodeCompletions(llm *minisgl.LLM, f *fields) (*job, *apiError
 		}
 	}
 	var prompts []minisgl.Request
-	given := take(f, "prompt", &prompts, "a string, an array of strings, an array of token ids, or an array of those", parsePrompts)
+	most := mostOutputs(llm)
+	given := take(f, "prompt", &prompts, fmt.Sprintf("a string, an array of strings, an array of token ids, or an array of those (at most %d)", most),
+		parsePrompts(most))
 	if f.err == nil && (!given || len(prompts) == 0) {
 		f.fail("prompt", "expected at least one prompt")
-	}
-	if e := f.finish(); e != nil {
-		return nil, e
 	}
 	for i := range prompts {
 		prompts[i].Params, prompts[i].Priority = *p, o.priority
 	}
+	requests := f.choices(llm, prompts, o.n)
+	if e := f.finish(); e != nil {
+		return nil, e
+	}
 	format.prompts = prompts
-	return &job{requests: choices(prompts, o.n), ids: []string{format.id}, stream: o.stream, format: format,
+	return &job{requests: requests, ids: []string{format.id}, stream: o.stream, format: format,
 		rename: map[string]string{"prompt": "prompt", "input_ids": "prompt"}}, nil
 }
 
 // parsePrompts takes the four forms of prompt.
-func parsePrompts(raw json.RawMessage) ([]minisgl.Request, bool) {
-	if text, ok := parseString(raw); ok {
-		return []minisgl.Request{{Prompt: text}}, true
-	}
-	if ids, ok := parseTokens(raw); ok && len(ids) > 0 {
-		return []minisgl.Request{{TokenIDs: ids}}, true
-	}
-	if texts, ok := parseList(parseString)(raw); ok {
-		prompts := make([]minisgl.Request, len(texts))
-		for i, text := range texts {
-			prompts[i].Prompt = text
+func parsePrompts(most int) func(json.RawMessage) ([]minisgl.Request, bool) {
+	return func(raw json.RawMessage) ([]minisgl.Request, bool) {
+		if texts, ok := parseOneOrMany(most, parseString)(raw); ok {
+			return asRequests(texts, nil), true
 		}
-		return prompts, true
+		if ids, ok := parseTokens(raw); ok {
+			return asRequests(nil, [][]int32{ids}), true
+		}
+		lists, ok := parseList(most, parseTokens)(raw)
+		return asRequests(nil, lists), ok
 	}
-	lists, ok := parseList(parseTokens)(raw)
-	prompts := make([]minisgl.Request, len(lists))
-	for i, ids := range lists {
-		prompts[i].TokenIDs = ids
+}
+
+func asRequests(texts []string, lists [][]int32) []minisgl.Request {
+	requests := make([]minisgl.Request, 0, len(texts)+len(lists))
+	for _, text := range texts {
+		requests = append(requests, minisgl.Request{Prompt: text})
 	}
-	return prompts, ok
+	for _, ids := range lists {
+		requests = append(requests, minisgl.Request{TokenIDs: ids})
+	}
+	return requests
 }
 
 // completionFormat writes text_completion objects.

@@ -40,7 +40,7 @@ func parseFields(body []byte) (*fields, *apiError) {
 // Bounds of what a body may hold, so that what is made of it is not many times its size.
 const (
 	maxMembers = 2 * minisgl.MaxLogitBias // of an object
-	maxItems   = 1 << 16                  // of an array that is not of numbers
+	maxTurns   = 1 << 14                  // messages of a conversation, parts of a message
 	maxKwargs  = 1 << 16                  // bytes of chat_template_kwargs
 )
 
@@ -188,8 +188,8 @@ func parseObject(raw json.RawMessage) (*fields, bool) {
 	return &fields{values: values}, err == nil
 }
 
-// parseList takes an array whose items have one type.
-func parseList[T any](parse func(json.RawMessage) (T, bool)) func(json.RawMessage) ([]T, bool) {
+// parseList takes an array of at most so many items of one type.
+func parseList[T any](most int, parse func(json.RawMessage) (T, bool)) func(json.RawMessage) ([]T, bool) {
 	return func(raw json.RawMessage) ([]T, bool) {
 		d := json.NewDecoder(bytes.NewReader(raw))
 		if start, err := d.Token(); err != nil || start != json.Delim('[') {
@@ -198,7 +198,7 @@ func parseList[T any](parse func(json.RawMessage) (T, bool)) func(json.RawMessag
 		values := []T{}
 		for d.More() {
 			var item json.RawMessage
-			if len(values) == maxItems || d.Decode(&item) != nil {
+			if len(values) == most || d.Decode(&item) != nil {
 				return nil, false
 			}
 			value, ok := parse(item)
@@ -220,13 +220,13 @@ func parseTokens(raw json.RawMessage) ([]int32, bool) {
 	return ids, true
 }
 
-// parseOneOrMany takes a value or an array of values.
-func parseOneOrMany[T any](parse func(json.RawMessage) (T, bool)) func(json.RawMessage) ([]T, bool) {
+// parseOneOrMany takes a value or an array of at most so many values.
+func parseOneOrMany[T any](most int, parse func(json.RawMessage) (T, bool)) func(json.RawMessage) ([]T, bool) {
 	return func(raw json.RawMessage) ([]T, bool) {
 		if value, ok := parse(raw); ok {
 			return []T{value}, true
 		}
-		return parseList(parse)(raw)
+		return parseList(most, parse)(raw)
 	}
 }
 

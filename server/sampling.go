@@ -35,7 +35,7 @@ func (f *fields) sampling(p *minisgl.Params) {
 	f.float("presence_penalty", &p.PresencePenalty)
 	f.float("frequency_penalty", &p.FrequencyPenalty)
 	take(f, "logit_bias", &p.LogitBias, "an object from token ids to numbers", parseBias)
-	take(f, "stop", &p.Stop, "a string or an array of strings", parseOneOrMany(parseString))
+	take(f, "stop", &p.Stop, "a string or an array of strings", parseOneOrMany(2*minisgl.MaxStopStrings, parseString))
 	take(f, "stop_token_ids", &p.StopIDs, "an array of token ids", parseTokens)
 	f.bool("ignore_eos", &p.IgnoreEOS)
 	skipSpecial := true
@@ -43,10 +43,17 @@ func (f *fields) sampling(p *minisgl.Params) {
 	p.KeepSpecial = !skipSpecial
 }
 
-// choices takes n and repeats the requests so often, each time with another seed if one is given.
-func choices(requests []minisgl.Request, n int) []minisgl.Request {
+// mostOutputs is how many outputs a job may ask for: more could never be taken at once.
+func mostOutputs(llm *minisgl.LLM) int { return llm.Options().MaxQueue + llm.Options().MaxRunning }
+
+// choices repeats the requests n times each, every time with another seed if one is given.
+func (f *fields) choices(llm *minisgl.LLM, requests []minisgl.Request, n int) []minisgl.Request {
 	if n == 1 {
 		return requests
+	}
+	if len(requests)*n > mostOutputs(llm) {
+		f.fail("n", "%d outputs of each of %d prompts, at most %d fit at once", n, len(requests), mostOutputs(llm))
+		return nil
 	}
 	all := make([]minisgl.Request, 0, n*len(requests))
 	for _, r := range requests {

@@ -3,6 +3,7 @@ package server
 import (
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -24,7 +25,7 @@ var sglangNames = map[string]string{
 // one value for all or an array with one for each.
 func (s *Server) decodeSGLang(llm *minisgl.LLM, f *fields) (*job, *apiError) {
 	format := &sglangFormat{model: s.modelName(llm), texts: tokenTexts{llm.Tokenizer()}, started: time.Now()}
-	requests := f.sglangPrompts(format)
+	requests := f.sglangPrompts(llm, format)
 	size := len(requests)
 	returnLogprob := perRequest(f, "return_logprob", size, false, "true or false", parseBool)
 	startLen := perRequest(f, "logprob_start_len", size, -1, "a whole number", parseInt)
@@ -54,7 +55,11 @@ func (s *Server) decodeSGLang(llm *minisgl.LLM, f *fields) (*job, *apiError) {
 		}
 	}
 	format.batch = format.batch || format.n > 1
-	j := &job{requests: choices(requests, format.n), stream: stream, format: format, rename: sglangNames}
+	all := f.choices(llm, requests, format.n)
+	if f.err != nil {
+		return nil, f.err
+	}
+	j := &job{requests: all, stream: stream, format: format, rename: sglangNames}
 	for i := range j.requests {
 		id := ids[i/format.n]
 		if format.n > 1 {
@@ -67,26 +72,22 @@ func (s *Server) decodeSGLang(llm *minisgl.LLM, f *fields) (*job, *apiError) {
 }
 
 // sglangPrompts takes text or input_ids.
-func (f *fields) sglangPrompts(format *sglangFormat) (requests []minisgl.Request) {
+func (f *fields) sglangPrompts(llm *minisgl.LLM, format *sglangFormat) []minisgl.Request {
+	most := mostOutputs(llm)
 	var texts []string
 	var lists [][]int32
-	hasText := take(f, "text", &texts, "a string or an array of strings", func(raw json.RawMessage) ([]string, bool) {
+	hasText := take(f, "text", &texts, fmt.Sprintf("a string or an array of at most %d strings", most), func(raw json.RawMessage) ([]string, bool) {
 		format.batch = len(raw) > 0 && raw[0] == '['
-		return parseOneOrMany(parseString)(raw)
+		return parseOneOrMany(most, parseString)(raw)
 	})
-	hasIDs := take(f, "input_ids", &lists, "an array of token ids or an array of those", func(raw json.RawMessage) ([][]int32, bool) {
+	hasIDs := take(f, "input_ids", &lists, fmt.Sprintf("an array of token ids or an array of at most %d of those", most), func(raw json.RawMessage) ([][]int32, bool) {
 		if ids, ok := parseTokens(raw); ok && len(ids) > 0 {
 			return [][]int32{ids}, true
 		}
 		format.batch = true
-		return parseList(parseTokens)(raw)
+		return parseList(most, parseTokens)(raw)
 	})
-	for _, text := range texts {
-		requests = append(requests, minisgl.Request{Prompt: text})
-	}
-	for _, ids := range lists {
-		requests = append(requests, minisgl.Request{TokenIDs: ids})
-	}
+	requests := asRequests(texts, lists)
 	if f.err == nil && (hasText == hasIDs || len(requests) == 0) {
 		f.fail("text", "expected either text or input_ids, and not empty")
 	}
@@ -99,7 +100,7 @@ func perRequest[T any](f *fields, name string, size int, fallback T, want string
 	isArray := false
 	take(f, name, &values, want+", or an array with one for each request", func(raw json.RawMessage) ([]T, bool) {
 		isArray = len(raw) > 0 && raw[0] == '['
-		return parseOneOrMany(parse)(raw)
+		return parseOneOrMany(size, parse)(raw)
 	})
 	return spread(f, name, values, size, isArray)
 }
@@ -127,7 +128,7 @@ func (f *fields) sglangSampling(llm *minisgl.LLM, size int, n *int) []minisgl.Pa
 	isArray := false
 	take(f, "sampling_params", &objects, "an object, or an array with one for each request", func(raw json.RawMessage) ([]*fields, bool) {
 		isArray = raw[0] == '['
-		return parseOneOrMany(parseObject)(raw)
+		return parseOneOrMany(size, parseObject)(raw)
 	})
 	params := make([]minisgl.Params, len(objects))
 	for i, o := range objects {
