@@ -23,7 +23,6 @@ type span struct {
 	from, to        int // partitions
 	partial         int // where the results of each partition go if the span does not hold all of them
 	whole           bool
-	lastOfItsBlock  bool
 	blockPartitions int
 }
 

@@ -71,11 +71,9 @@ func benchProgram(layers int) *device.Program {
 		final
 		logits
 	)
-	for _, b := range []device.BufferInfo{{Name: "x", Width: benchHidden}, {Name: "normed", Width: benchHidden}, {Name: "qkv", Width: qkvWidth},
+	p.Buffers = []device.BufferInfo{{Name: "x", Width: benchHidden}, {Name: "normed", Width: benchHidden}, {Name: "qkv", Width: qkvWidth},
 		{Name: "attended", Width: benchHidden}, {Name: "gateUp", Width: 2 * benchIntermediate}, {Name: "gated", Width: benchIntermediate},
-		{Name: "selected", Width: benchHidden}, {Name: "final", Width: benchHidden}, {Name: "logits", Width: benchVocab}} {
-		p.Buffers = append(p.Buffers, b)
-	}
+		{Name: "selected", Width: benchHidden}, {Name: "final", Width: benchHidden}, {Name: "logits", Width: benchVocab}}
 	table := weight(benchVocab, benchHidden)
 	p.Ops = append(p.Ops, &device.Embed{Name: "embed", Table: table, Out: x})
 	for i := range layers {
