@@ -1,5 +1,7 @@
 package scheduler
 
+import "minisgl/device"
+
 // A Config bounds what the scheduler does.
 type Config struct {
 	PageSize int // tokens of a KV page
@@ -17,6 +19,36 @@ type Config struct {
 	// LookPast is how many waiting requests that do not fit may be passed over for later ones that do. 0 is strict order.
 	LookPast int
 	Vocab    int // token ids are in [0, Vocab)
+
+	Planner Planner
+	Shadow  Shadow // nil: none
+}
+
+// A Planner is a way to write a step down once it is decided who computes what.
+type Planner uint8
+
+const (
+	Optimized Planner = iota // allocates nothing
+	Reference                // the plainest one, to compare with
+)
+
+func (p Planner) String() string { return [...]string{"optimized", "reference"}[p] }
+
+// Other is the planner that does not serve.
+func (p Planner) Other() Planner { return Reference - p }
+
+func (p Planner) build(step *device.Step, f *flight) {
+	if p == Reference {
+		buildReference(step, f)
+	} else {
+		build(step, f)
+	}
+}
+
+// A Shadow is shown each step that Plan has filled, before Plan returns. ids[i] is the request of step.Sequences[i]. second fills another
+// step as the planner that does not serve would have; it may panic if that one is at fault. The arguments hold during the call.
+type Shadow interface {
+	Planned(step *device.Step, ids []string, second func(*device.Step))
 }
 
 // Policy orders the waiting requests of one priority.

@@ -50,13 +50,14 @@ type planState struct {
 	rotated []*request  // memory of decode
 	window  []candidate // memory of candidates
 	scratch []int32     // memory of cache
+	ids     []string    // memory of show
 }
 
 // Plan fills the step with what to compute next, or reports false if there is nothing to do until a step in flight has been
 // committed or a request is added. The caller keeps the step as it is until Commit; then it may pass it to Plan again, which
 // reuses its memory.
 //
-// Plan only decides, in pieces; build writes the decisions down as a device.Step, so that another build can be compared with it.
+// Plan only decides, in pieces; a Planner writes the decisions down as a device.Step, so that two of them can be compared.
 func (s *Scheduler) Plan(step *device.Step) bool {
 	if s.inFlight == len(s.flights) {
 		return false
@@ -83,8 +84,20 @@ func (s *Scheduler) Plan(step *device.Step) bool {
 		return false
 	}
 	s.counters.Steps++
-	build(step, f)
+	s.config.Planner.build(step, f)
+	if s.config.Shadow != nil {
+		s.show(step, f)
+	}
 	return true
+}
+
+// show shows the shadow a step.
+func (s *Scheduler) show(step *device.Step, f *flight) {
+	s.ids = s.ids[:0]
+	for i := range f.pieces {
+		s.ids = append(s.ids, f.pieces[i].request.ID)
+	}
+	s.config.Shadow.Planned(step, s.ids, func(second *device.Step) { s.config.Planner.Other().build(second, f) })
 }
 
 // decode plans the next token of each request whose prompt is done. If there are more of them than rows, they take turns.

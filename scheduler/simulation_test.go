@@ -92,9 +92,11 @@ func newSimulation(seed, episode uint64) *simulation {
 	if rng.IntN(5) == 0 {
 		config.Cache = Naive
 	}
+	config.Planner = Planner(episode % 2)
 	s := &simulation{rng: rng, depth: 1 + rng.IntN(2), clients: map[string]*client{}, reasons: map[FinishReason]int{}, faults: map[int]fake.Fault{},
 		owners: make([]page.Owner, config.NumPages), steps: [2]*device.Step{{}, {}}}
 	s.faulty, s.fickle, s.flushy, s.seldom = pick(0, 10, 100), pick(0, 100, 500), pick(0, 20, 2000), pick(1, 2, 5, 20)
+	config.Shadow = s
 	var err error
 	if s.Scheduler, err = New(config); err != nil {
 		panic(err)
@@ -300,6 +302,20 @@ func (s *simulation) expect(ok bool, format string, args ...any) {
 	if !ok {
 		s.errs = append(s.errs, fmt.Errorf(format, args...))
 	}
+}
+
+// Planned holds the planner that does not serve to the one that does.
+func (s *simulation) Planned(step *device.Step, ids []string, second func(*device.Step)) {
+	var other device.Step
+	second(&other)
+	same := slices.Equal(step.Tokens, other.Tokens) && slices.Equal(step.Outputs, other.Outputs) && slices.Equal(step.Copies, other.Copies) &&
+		slices.EqualFunc(step.Sequences, other.Sequences, func(a, b device.Sequence) bool {
+			return a.Slot == b.Slot && a.First == b.First && a.Rows == b.Rows && a.Position == b.Position && slices.Equal(a.Pages, b.Pages)
+		}) &&
+		slices.EqualFunc(step.Resets, other.Resets, func(a, b device.SlotReset) bool {
+			return a.Slot == b.Slot && slices.Equal(a.Prompt, b.Prompt) && slices.Equal(a.Output, b.Output)
+		})
+	s.expect(same && len(ids) == len(step.Sequences), "the planners differ on %v:\n%+v\n%+v", ids, step, other)
 }
 
 // check audits the scheduler and poisons the pages that were freed since the last check.
