@@ -28,8 +28,12 @@ type cli struct {
 	Smoke    smokeCmd    `cmd:"" help:"Load a model, answer one prompt and sum up: does it work here?"`
 	Pull     pullCmd     `cmd:"" help:"Download a model into the local cache."`
 	Info     infoCmd     `cmd:"" help:"Show the machine's features, the kernels chosen and the devices."`
+	Bench    benchCmd    `cmd:"" help:"Measure this engine or a server, and compare with others."`
 	Version  versionCmd  `cmd:"" help:"Show the version."`
 }
+
+// errSaid ends a command with exit code 1 that has told itself what is wrong, in words that other tools wait for.
+var errSaid = errors.New("said already")
 
 func main() {
 	// The first interrupt asks to stop, the second kills.
@@ -64,7 +68,7 @@ func run(ctx context.Context, args []string, io streams) int {
 	}
 	command.BindTo(ctx, (*context.Context)(nil))
 	if err := command.Run(io); err != nil {
-		if !errors.Is(err, context.Canceled) {
+		if !errors.Is(err, context.Canceled) && !errors.Is(err, errSaid) {
 			fmt.Fprintln(io.err, "minisgl:", err)
 		}
 		return 1
