@@ -209,6 +209,20 @@ func TestSlowClient(t *testing.T) {
 	}
 }
 
+func TestSlowBody(t *testing.T) {
+	s := fakeText(t, func(_ *minisgl.Options, so *server.Options) { so.IOTimeout = 100 * time.Millisecond })
+	connection, err := net.Dial("tcp", s.web.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	fmt.Fprint(connection, "POST /generate HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+	response, err := http.ReadResponse(bufio.NewReader(connection), nil)
+	if err != nil || response.StatusCode != http.StatusRequestTimeout {
+		t.Errorf("%v %v", response, err)
+	}
+}
+
 func TestUnknownParametersAreLogged(t *testing.T) {
 	log := &safeBuffer{}
 	s := fakeText(t, func(_ *minisgl.Options, so *server.Options) {

@@ -80,19 +80,22 @@ func (m *metrics) text() string {
 	e.counter("Tokens of prompts.", stats.PromptTokens, "sglang:prompt_tokens_total vllm:prompt_tokens_total vllm:prefix_cache_queries_total")
 	e.counter("Tokens of prompts whose KV was in the prefix cache.", stats.CachedTokens, "sglang:cached_tokens_total vllm:prefix_cache_hits_total")
 	e.counter("Tokens generated.", stats.OutputTokens, "sglang:generation_tokens_total vllm:generation_tokens_total")
-	e.counter("Times that a request gave up its KV to let others run.", stats.Retractions, "sglang:num_retracted_reqs_total vllm:num_preemptions_total")
+	e.counter("Times that a request gave up its KV to let others run.", stats.Retractions, "sglang:num_retracted_requests_total vllm:num_preemptions_total")
 	e.histogram("Seconds to the first token.", m.ttft, "sglang:time_to_first_token_seconds vllm:time_to_first_token_seconds")
 	e.histogram("Seconds between tokens of a request.", m.itl, "sglang:inter_token_latency_seconds sglang:time_per_output_token_seconds "+
 		"vllm:inter_token_latency_seconds vllm:time_per_output_token_seconds")
 	e.histogram("Seconds from a request's arrival to its end.", m.e2e, "sglang:e2e_request_latency_seconds vllm:e2e_request_latency_seconds")
 	e.histogram("Tokens of a request's prompt.", m.prompt, "sglang:prompt_tokens_histogram vllm:request_prompt_tokens")
 	e.histogram("Tokens of a request's output.", m.output, "sglang:generation_tokens_histogram vllm:request_generation_tokens")
-	for _, name := range []string{"sglang:num_requests_total", "vllm:request_success_total"} {
-		e.head(name, "Requests that ended, by how.", "counter")
-		for _, reason := range finishReasons {
-			e.line(name, `finished_reason="`+reason.String()+`"`, float64(m.finished[reason].Load()))
-		}
+	ended := uint64(0)
+	e.head("vllm:request_success_total", "Requests that ended, by how.", "counter")
+	for _, reason := range finishReasons {
+		n := m.finished[reason].Load()
+		ended += n
+		e.line("vllm:request_success_total", `finished_reason="`+reason.String()+`"`, float64(n))
 	}
+	e.counter("Requests that ended.", ended, "sglang:num_requests_total")
+	e.counter("Requests that were aborted.", m.finished[scheduler.Aborted].Load(), "sglang:num_aborted_requests_total")
 	return e.String()
 }
 
@@ -140,6 +143,9 @@ func (e *exposition) head(name, help, kind string) {
 func (e *exposition) line(name, label string, value float64) {
 	if label != "" {
 		label = "," + label
+	}
+	if strings.HasPrefix(name, "vllm:") { // which counts engines
+		label = `,engine="0"` + label
 	}
 	fmt.Fprintf(e, "%s{%s%s} %s\n", name, e.labels, label, number(value))
 }

@@ -150,7 +150,7 @@ type chatFormat struct {
 
 func (f *chatFormat) begin(streams []*minisgl.Stream) {
 	f.began = make([]bool, len(streams))
-	f.usage.prompts(streams, len(streams))
+	f.usage.begin(streams, len(streams))
 }
 
 func (f *chatFormat) head(b []byte, object string) []byte {
@@ -174,7 +174,7 @@ func (f *chatFormat) chunk(b []byte, i int, c *minisgl.Chunk) []byte {
 		b = f.endChunk(append(b, `,"finish_reason":null}]`...))
 	}
 	if c.Finish != nil {
-		f.usage.finish(c.Finish)
+		f.usage.finish(i, c.Finish)
 		b = append(f.delta(b, i), `},"logprobs":null,"finish_reason":"`...)
 		b = append(append(b, c.Finish.Reason.String()...), `"}]`...)
 		b = f.endChunk(b)
@@ -207,7 +207,7 @@ func (f *chatFormat) failure(b []byte, e *apiError) []byte { return appendErrorE
 func (f *chatFormat) whole(b []byte, outputs []minisgl.Output) []byte {
 	b = f.head(b, "chat.completion")
 	for i, o := range outputs {
-		f.usage.finish(&o.Finish)
+		f.usage.finish(i, &o.Finish)
 		if i > 0 {
 			b = append(b, ',')
 		}

@@ -107,7 +107,7 @@ func (f *completionFormat) begin(streams []*minisgl.Stream) {
 	for i, s := range streams {
 		f.choices[i].prompt = s.Prompt()
 	}
-	f.usage.prompts(streams, f.n)
+	f.usage.begin(streams, f.n)
 }
 
 func (f *completionFormat) head(b []byte) []byte {
@@ -146,7 +146,7 @@ func (f *completionFormat) choice(b []byte, i int, c *minisgl.Chunk) []byte {
 	if c.Finish == nil {
 		return append(b, "null}"...)
 	}
-	f.usage.finish(c.Finish)
+	f.usage.finish(i, c.Finish)
 	return append(append(append(b, '"'), c.Finish.Reason.String()...), `"}`...)
 }
 
@@ -209,7 +209,7 @@ func (f *completionFormat) appendLogprobs(b []byte, state *completionChoice, c *
 
 // appendTop adds an object from texts to log-probabilities: the likeliest and, as OpenAI has it, the token itself.
 func (f *completionFormat) appendTop(b []byte, t *minisgl.Token) []byte {
-	if !t.Scored || len(t.Top) == 0 {
+	if !t.Scored {
 		return append(b, "null"...)
 	}
 	b = append(b, '{')

@@ -44,13 +44,13 @@ const (
 	seedBMaxTokens = 512
 )
 
-// decodeSeedA reads {prompt, max_tokens, ignore_eos}: greedy, streaming unless stream is false.
+// decodeSeedA reads {prompt, max_tokens, ignore_eos}: greedy and streaming, unless the body says otherwise.
 func (s *Server) decodeSeedA(f *fields) (*job, *apiError) {
 	r := minisgl.Request{Params: minisgl.Params{MaxTokens: seedAMaxTokens}}
 	stream := true
 	f.string("prompt", &r.Prompt)
 	f.maxTokens("max_tokens", &r.Params)
-	f.bool("ignore_eos", &r.Params.IgnoreEOS)
+	f.sampling(&r.Params)
 	f.bool("stream", &stream)
 	if e := f.finish(); e != nil {
 		return nil, e
@@ -58,12 +58,14 @@ func (s *Server) decodeSeedA(f *fields) (*job, *apiError) {
 	return seedJob(r, stream, &seedAFormat{}, map[string]string{"prompt": "prompt"}), nil
 }
 
-// decodeSeedB reads {prompt, max_new_tokens, stream, mode}: greedy, streaming unless stream is false. Both modes are this engine.
+// decodeSeedB reads {prompt, max_new_tokens, stream, mode}: greedy and streaming, unless the body says otherwise. Both modes are
+// this engine.
 func (s *Server) decodeSeedB(f *fields) (*job, *apiError) {
 	r := minisgl.Request{Params: minisgl.Params{MaxTokens: seedBMaxTokens}}
 	stream, mode := true, "sglang"
 	f.string("prompt", &r.Prompt)
 	f.maxTokens("max_new_tokens", &r.Params)
+	f.sampling(&r.Params)
 	f.bool("stream", &stream)
 	f.string("mode", &mode)
 	if f.err == nil && mode != "sglang" && mode != "hf" {
@@ -83,10 +85,10 @@ func seedJob(r minisgl.Request, stream bool, f format, rename map[string]string)
 // seedWhole is the answer to stream:false, for which the seeds have no form: text, finish_reason, usage.
 type seedWhole struct{ usage usage }
 
-func (f *seedWhole) begin(streams []*minisgl.Stream) { f.usage.prompts(streams, 1) }
+func (f *seedWhole) begin(streams []*minisgl.Stream) { f.usage.begin(streams, 1) }
 
 func (f *seedWhole) whole(b []byte, outputs []minisgl.Output) []byte {
-	f.usage.finish(&outputs[0].Finish)
+	f.usage.finish(0, &outputs[0].Finish)
 	b = appendString(append(b, `{"text":`...), outputs[0].Text)
 	b = append(append(b, `,"finish_reason":"`...), outputs[0].Reason.String()...)
 	return append(f.usage.appendJSON(append(b, `","usage":`...)), '}')

@@ -8,26 +8,31 @@ import (
 	"minisgl/model/tokenizer"
 )
 
-// usage adds up OpenAI's usage over the requests of a job.
-type usage struct{ prompt, cached, output int }
+// usage adds up OpenAI's usage over the requests of a job. A prompt counts once, however many choices it has.
+type usage struct {
+	choices                int // of each prompt
+	prompt, cached, output int
+}
 
-// prompts counts each prompt once, however many choices it has.
-func (u *usage) prompts(streams []*minisgl.Stream, n int) {
-	for i := 0; i < len(streams); i += n {
+func (u *usage) begin(streams []*minisgl.Stream, choices int) {
+	u.choices = choices
+	for i := 0; i < len(streams); i += choices {
 		u.prompt += len(streams[i].Prompt())
 	}
 }
 
-func (u *usage) finish(f *minisgl.Finish) {
-	u.cached += f.Usage.Cached
+func (u *usage) finish(i int, f *minisgl.Finish) {
 	u.output += f.Usage.Output
+	if i%u.choices == 0 {
+		u.cached += f.Usage.Cached
+	}
 }
 
 func (u *usage) appendJSON(b []byte) []byte {
 	b = appendInt(append(b, `{"prompt_tokens":`...), u.prompt)
 	b = appendInt(append(b, `,"completion_tokens":`...), u.output)
 	b = appendInt(append(b, `,"total_tokens":`...), u.prompt+u.output)
-	b = appendInt(append(b, `,"prompt_tokens_details":{"cached_tokens":`...), min(u.cached, u.prompt))
+	b = appendInt(append(b, `,"prompt_tokens_details":{"cached_tokens":`...), u.cached)
 	return append(b, `}}`...)
 }
 
