@@ -35,25 +35,23 @@ func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
 
 // healthGenerate generates a token to see that the device still works.
 func (s *Server) healthGenerate(w http.ResponseWriter, r *http.Request) {
-	s.withModel(func(w http.ResponseWriter, llm *minisgl.LLM) *apiError {
+	s.withModel(w, func(llm *minisgl.LLM) *apiError {
 		_, err := llm.Run(r.Context(), []minisgl.Request{{TokenIDs: []int32{0}, Params: minisgl.Params{MaxTokens: 1, IgnoreEOS: true}}})
 		if err != nil {
 			return asAPIError(err, nil)
 		}
 		return nil
-	})(w)
+	})
 }
 
-// withModel calls a handler with the model, or answers 503.
-func (s *Server) withModel(handle func(http.ResponseWriter, *minisgl.LLM) *apiError) func(http.ResponseWriter) {
-	return func(w http.ResponseWriter) {
-		llm, e := s.ready()
-		if e == nil {
-			e = handle(w, llm)
-		}
-		if e != nil {
-			writeError(w, e)
-		}
+// withModel calls handle with the model, or answers 503.
+func (s *Server) withModel(w http.ResponseWriter, handle func(*minisgl.LLM) *apiError) {
+	llm, e := s.ready()
+	if e == nil {
+		e = handle(llm)
+	}
+	if e != nil {
+		writeError(w, e)
 	}
 }
 
@@ -73,29 +71,29 @@ func (s *Server) card(llm *minisgl.LLM) modelCard {
 }
 
 func (s *Server) models(w http.ResponseWriter, _ *http.Request) {
-	s.withModel(func(w http.ResponseWriter, llm *minisgl.LLM) *apiError {
+	s.withModel(w, func(llm *minisgl.LLM) *apiError {
 		writeJSON(w, map[string]any{"object": "list", "data": []modelCard{s.card(llm)}})
 		return nil
-	})(w)
+	})
 }
 
 // modelEndpoint is /v1/models/{id}; ids may hold slashes.
 func (s *Server) modelEndpoint(path string) (endpoint, bool) {
 	id, ok := strings.CutPrefix(path, "/v1/models/")
 	handler := func(w http.ResponseWriter, _ *http.Request) {
-		s.withModel(func(w http.ResponseWriter, llm *minisgl.LLM) *apiError {
+		s.withModel(w, func(llm *minisgl.LLM) *apiError {
 			if id != s.modelName(llm) {
 				return s.noSuchModel(llm, id)
 			}
 			writeJSON(w, s.card(llm))
 			return nil
-		})(w)
+		})
 	}
 	return endpoint{methods: map[string]http.HandlerFunc{"GET": handler, "HEAD": handler}}, ok
 }
 
 func (s *Server) modelInfo(w http.ResponseWriter, _ *http.Request) {
-	s.withModel(func(w http.ResponseWriter, llm *minisgl.LLM) *apiError {
+	s.withModel(w, func(llm *minisgl.LLM) *apiError {
 		config := llm.Config()
 		writeJSON(w, map[string]any{
 			"model_path": llm.Options().Model, "tokenizer_path": llm.Options().Model, "is_generation": true,
@@ -105,11 +103,11 @@ func (s *Server) modelInfo(w http.ResponseWriter, _ *http.Request) {
 			"dtype": config.DType.String(), "vocab_size": config.Vocab, "max_model_len": llm.MaxSeqLen(), "stop_token_ids": llm.StopIDs(),
 		})
 		return nil
-	})(w)
+	})
 }
 
 func (s *Server) serverInfo(w http.ResponseWriter, _ *http.Request) {
-	s.withModel(func(w http.ResponseWriter, llm *minisgl.LLM) *apiError {
+	s.withModel(w, func(llm *minisgl.LLM) *apiError {
 		o, device, memory, stats := llm.Options(), llm.DeviceInfo(), llm.Memory(), llm.Stats()
 		writeJSON(w, map[string]any{
 			"status": "ready", "version": s.options.Version, "served_model_name": s.modelName(llm), "model_path": o.Model,
@@ -126,20 +124,20 @@ func (s *Server) serverInfo(w http.ResponseWriter, _ *http.Request) {
 			}},
 		})
 		return nil
-	})(w)
+	})
 }
 
 func (s *Server) load(w http.ResponseWriter, _ *http.Request) {
-	s.withModel(func(w http.ResponseWriter, llm *minisgl.LLM) *apiError {
+	s.withModel(w, func(llm *minisgl.LLM) *apiError {
 		stats := llm.Stats()
 		writeJSON(w, []any{map[string]int{"dp_rank": 0, "num_reqs": stats.Running + stats.Waiting, "num_waiting_reqs": stats.Waiting,
 			"num_tokens": stats.TokensInUse}})
 		return nil
-	})(w)
+	})
 }
 
 func (s *Server) flushCache(w http.ResponseWriter, _ *http.Request) {
-	s.withModel(func(w http.ResponseWriter, llm *minisgl.LLM) *apiError {
+	s.withModel(w, func(llm *minisgl.LLM) *apiError {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		if stats := llm.Stats(); stats.Running+stats.Waiting > 0 || !llm.FlushCache() {
 			w.WriteHeader(http.StatusBadRequest)
@@ -148,7 +146,7 @@ func (s *Server) flushCache(w http.ResponseWriter, _ *http.Request) {
 		}
 		w.Write([]byte("Cache flushed.\n"))
 		return nil
-	})(w)
+	})
 }
 
 // abortRequest takes {"rid": …} or {"abort_all": true}. Unknown ids are ignored: the request may just have ended.
@@ -175,7 +173,7 @@ func (s *Server) abortRequest(w http.ResponseWriter, r *http.Request) {
 
 // withBody answers a request with a JSON body by a JSON value; nil is an empty answer.
 func (s *Server) withBody(w http.ResponseWriter, r *http.Request, handle func(*minisgl.LLM, *fields) (any, *apiError)) {
-	s.withModel(func(w http.ResponseWriter, llm *minisgl.LLM) *apiError {
+	s.withModel(w, func(llm *minisgl.LLM) *apiError {
 		body, e := s.readBody(w, r)
 		if e != nil {
 			return e
@@ -189,7 +187,7 @@ func (s *Server) withBody(w http.ResponseWriter, r *http.Request, handle func(*m
 			writeJSON(w, answer)
 		}
 		return e
-	})(w)
+	})
 }
 
 // tokenize takes vLLM's {"prompt": …} or {"messages": …}.

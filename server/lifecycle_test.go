@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"minisgl"
 	"minisgl/device"
 	"minisgl/device/fake"
@@ -52,6 +54,7 @@ func (s *site) get(ctx context.Context, body string) string {
 const long = `{"prompt": "Tell me a long story", "max_tokens": 480, "ignore_eos": true, "stream": true, "temperature": 0`
 
 func TestLeavingClientFreesPages(t *testing.T) {
+	t.Cleanup(func() { goleak.VerifyNone(t) })
 	s := fakeText(t, func(mo *minisgl.Options, _ *server.Options) { mo.Device = paced(t, 5*time.Millisecond) })
 	for _, body := range []string{long + "}", long + `, "n": 3}`, strings.Replace(long, `"stream": true`, `"stream": false`, 1) + "}"} {
 		ctx, leave := context.WithCancel(context.Background())
@@ -90,6 +93,7 @@ func TestAbortRequest(t *testing.T) {
 }
 
 func TestRequestTimeout(t *testing.T) {
+	t.Cleanup(func() { goleak.VerifyNone(t) })
 	s := fakeText(t, func(mo *minisgl.Options, so *server.Options) {
 		mo.Device, so.RequestTimeout = paced(t, 5*time.Millisecond), 100*time.Millisecond
 	})

@@ -44,6 +44,7 @@ func (s *Server) decodeCompletions(llm *minisgl.LLM, f *fields) (*job, *apiError
 	if f.err == nil && (!given || len(prompts) == 0) {
 		f.fail("prompt", "expected at least one prompt")
 	}
+	f.refuseEmpty("prompt", prompts)
 	for i := range prompts {
 		prompts[i].Params, prompts[i].Priority = *p, o.priority
 	}
@@ -79,6 +80,15 @@ func asRequests(texts []string, lists [][]int32) []minisgl.Request {
 		requests = append(requests, minisgl.Request{TokenIDs: ids})
 	}
 	return requests
+}
+
+// refuseEmpty fails for prompts of nothing, before others of the same batch run.
+func (f *fields) refuseEmpty(name string, requests []minisgl.Request) {
+	for i := range requests {
+		if r := &requests[i]; r.Prompt == "" && len(r.TokenIDs) == 0 {
+			f.fail(name, "prompt %d is empty", i)
+		}
+	}
 }
 
 // completionFormat writes text_completion objects.

@@ -91,6 +91,7 @@ func (f *fields) sglangPrompts(llm *minisgl.LLM, format *sglangFormat) []minisgl
 	if f.err == nil && (hasText == hasIDs || len(requests) == 0) {
 		f.fail("text", "expected either text or input_ids, and not empty")
 	}
+	f.refuseEmpty(map[bool]string{true: "text", false: "input_ids"}[hasText], requests)
 	return requests
 }
 
