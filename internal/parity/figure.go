@@ -1,0 +1,27 @@
+package parity
+
+import (
+	"math"
+	"strconv"
+)
+
+// A Figure is a number that a fault may have made no number: in JSON NaN and infinities are the strings "NaN", "+Inf", "-Inf".
+type Figure float64
+
+func (f Figure) MarshalJSON() ([]byte, error) {
+	text := strconv.FormatFloat(float64(f), 'g', -1, 64)
+	if x := float64(f); math.IsNaN(x) || math.IsInf(x, 0) {
+		text = strconv.Quote(text)
+	}
+	return []byte(text), nil
+}
+
+func (f *Figure) UnmarshalJSON(text []byte) error {
+	s := string(text)
+	if unquoted, err := strconv.Unquote(s); err == nil {
+		s = unquoted
+	}
+	x, err := strconv.ParseFloat(s, 64)
+	*f = Figure(x)
+	return err
+}
