@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"minisgl/device"
+	"minisgl/internal/shadow"
 	"minisgl/model"
 	"minisgl/model/tokenizer"
 	"minisgl/scheduler"
@@ -27,18 +28,20 @@ import (
 
 // An LLM is an opened model on a device, ready to generate.
 type LLM struct {
-	options    Options
-	checkpoint *model.Checkpoint
-	device     device.Device
-	info       device.Info
-	runner     device.Runner
-	engine     *engine.Engine
-	log        *slog.Logger
-	observer   Observer
-	maxSeqLen  int
-	nextID     atomic.Uint64
-	close      sync.Once
-	closeErr   error
+	options      Options
+	checkpoint   *model.Checkpoint
+	device       device.Device
+	info         device.Info
+	runner       device.Runner
+	shadow       *shadow.Shadow // nil: none
+	shadowDevice device.Device  // likewise
+	engine       *engine.Engine
+	log          *slog.Logger
+	observer     Observer
+	maxSeqLen    int
+	nextID       atomic.Uint64
+	close        sync.Once
+	closeErr     error
 }
 
 // Open finds the model, downloads it if it must, loads it on the device and starts the engine.
@@ -72,21 +75,26 @@ func Open(ctx context.Context, o Options) (_ *LLM, err error) {
 	}
 	l.options, l.maxSeqLen = o, program.MaxPositions
 	pagesPerSeq := (l.maxSeqLen + o.PageSize - 1) / o.PageSize
-	l.runner, err = l.device.Load(program, device.LoadOptions{
+	load := device.LoadOptions{
 		PageSize: o.PageSize, Pages: o.NumPages, MemoryRatio: o.MemoryRatio, MaxPages: o.MaxRunning*pagesPerSeq + 1,
 		MaxSlots: o.MaxRunning, MaxRows: max(o.MaxStepTokens, o.MaxRunning), GraphMaxBatch: o.GraphMaxBatch,
 		Progress: func(done float64) { o.Progress("loading "+l.Name(), done) },
-	})
-	if err != nil {
+	}
+	if l.runner, err = l.device.Load(program, load); err != nil {
 		return nil, fmt.Errorf("loading %s on %s: %w", l.Name(), l.info.Name, err)
 	}
-	l.engine, err = engine.New(l.runner, engine.Options{
-		Scheduler: scheduler.Config{
-			PageSize: o.PageSize, NumPages: l.runner.Pages(), MaxRunning: o.MaxRunning, MaxStepTokens: o.MaxStepTokens,
-			MaxSeqLen: l.maxSeqLen, MaxQueue: o.MaxQueue, Policy: o.Policy, Cache: o.Cache, LookPast: o.LookPast, Vocab: program.Vocab,
-		},
-		NoOverlap: o.NoOverlap,
-	})
+	config := scheduler.Config{
+		PageSize: o.PageSize, NumPages: l.runner.Pages(), MaxRunning: o.MaxRunning, MaxStepTokens: o.MaxStepTokens,
+		MaxSeqLen: l.maxSeqLen, MaxQueue: o.MaxQueue, Policy: o.Policy, Cache: o.Cache, LookPast: o.LookPast, Vocab: program.Vocab,
+		Planner: o.Planner,
+	}
+	if err = l.startShadow(program, load); err != nil {
+		return nil, err
+	}
+	if l.shadow != nil {
+		config.Shadow = l.shadow
+	}
+	l.engine, err = engine.New(l.runner, engine.Options{Scheduler: config, NoOverlap: o.NoOverlap})
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +112,7 @@ func (l *LLM) Close() error {
 		if l.runner != nil {
 			errs = append(errs, l.runner.Close())
 		}
+		errs = append(errs, l.closeShadow())
 		if l.device != nil {
 			errs = append(errs, l.device.Close())
 		}

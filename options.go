@@ -49,6 +49,9 @@ type Options struct {
 	LookPast  int // waiting requests that may be passed over; negative: none
 	NoOverlap bool
 
+	Planner scheduler.Planner // which of the two planners serves
+	Shadow  Shadow            // what runs beside and is compared
+
 	Logger          *slog.Logger // nil: silent
 	DecodeLogStride int          // each how many tokens of a request a line is logged; 0: 32
 	Observer        Observer     // nil: none
@@ -84,7 +87,8 @@ func (o Options) withDefaults() (Options, error) {
 	if o.MemoryRatio < 0 || o.MemoryRatio > 1 {
 		return o, fmt.Errorf("MemoryRatio is %v: it is a share in (0, 1]", o.MemoryRatio)
 	}
-	if _, err := parseDType(o.DType); err != nil {
+	_, err := parseDType(o.DType)
+	if err != nil {
 		return o, err
 	}
 	setDefault(&o.MaxRunning, DefaultMaxRunning)
@@ -92,6 +96,9 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.PageSize, DefaultPageSize)
 	setDefault(&o.LookPast, DefaultLookPast)
 	setDefault(&o.DecodeLogStride, 32)
+	if o.Shadow, err = o.Shadow.withDefaults(); err != nil {
+		return o, err
+	}
 	o.LookPast = max(o.LookPast, 0)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -1,6 +1,10 @@
 package scheduler
 
-import "minisgl/device"
+import (
+	"fmt"
+
+	"minisgl/device"
+)
 
 // A Config bounds what the scheduler does.
 type Config struct {
@@ -33,6 +37,18 @@ const (
 )
 
 func (p Planner) String() string { return [...]string{"optimized", "reference"}[p] }
+
+// ParsePlanner returns the planner of a name: "optimized" or "reference", or what these were called in the Python system that this one
+// follows, "rust_hotpath" and "python".
+func ParsePlanner(name string) (Planner, error) {
+	switch name {
+	case "optimized", "rust_hotpath":
+		return Optimized, nil
+	case "reference", "python":
+		return Reference, nil
+	}
+	return 0, fmt.Errorf("%q: expected optimized or reference", name)
+}
 
 // Other is the planner that does not serve.
 func (p Planner) Other() Planner { return Reference - p }
