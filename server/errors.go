@@ -106,7 +106,8 @@ func asAPIError(err error, rename map[string]string) *apiError {
 	case errors.Is(err, scheduler.ErrInvalid):
 		return &apiError{status: http.StatusBadRequest, message: err.Error()}
 	case errors.Is(err, minisgl.ErrQueueFull):
-		return &apiError{status: http.StatusTooManyRequests, code: "queue_full", message: "too many requests are waiting: " + err.Error(), retryAfter: true}
+		return &apiError{status: http.StatusTooManyRequests, code: "queue_full", retryAfter: true,
+			message: "too many requests are waiting: " + err.Error()}
 	case errors.Is(err, minisgl.ErrClosed):
 		return unavailable("the server is shutting down")
 	}

@@ -78,9 +78,11 @@ func (m *metrics) text() string {
 	e.gauge("Share of prompt tokens whose KV was in the prefix cache, since the start.",
 		ratio(stats.CachedTokens, stats.PromptTokens), "sglang:cache_hit_rate")
 	e.counter("Tokens of prompts.", stats.PromptTokens, "sglang:prompt_tokens_total vllm:prompt_tokens_total vllm:prefix_cache_queries_total")
-	e.counter("Tokens of prompts whose KV was in the prefix cache.", stats.CachedTokens, "sglang:cached_tokens_total vllm:prefix_cache_hits_total")
+	e.counter("Tokens of prompts whose KV was in the prefix cache.", stats.CachedTokens,
+		"sglang:cached_tokens_total vllm:prefix_cache_hits_total")
 	e.counter("Tokens generated.", stats.OutputTokens, "sglang:generation_tokens_total vllm:generation_tokens_total")
-	e.counter("Times that a request gave up its KV to let others run.", stats.Retractions, "sglang:num_retracted_requests_total vllm:num_preemptions_total")
+	e.counter("Times that a request gave up its KV to let others run.", stats.Retractions,
+		"sglang:num_retracted_requests_total vllm:num_preemptions_total")
 	e.histogram("Seconds to the first token.", m.ttft, "sglang:time_to_first_token_seconds vllm:time_to_first_token_seconds")
 	e.histogram("Seconds between tokens of a request.", m.itl, "sglang:inter_token_latency_seconds sglang:time_per_output_token_seconds "+
 		"vllm:inter_token_latency_seconds vllm:time_per_output_token_seconds")

@@ -39,8 +39,8 @@ func (s *Server) decodeCompletions(llm *minisgl.LLM, f *fields) (*job, *apiError
 	}
 	var prompts []minisgl.Request
 	most := mostOutputs(llm)
-	given := take(f, "prompt", &prompts, fmt.Sprintf("a string, an array of strings, an array of token ids, or an array of those (at most %d)", most),
-		parsePrompts(most))
+	want := fmt.Sprintf("a string, an array of strings, an array of token ids, or an array of those (at most %d)", most)
+	given := take(f, "prompt", &prompts, want, parsePrompts(most))
 	if f.err == nil && (!given || len(prompts) == 0) {
 		f.fail("prompt", "expected at least one prompt")
 	}

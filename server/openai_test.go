@@ -78,7 +78,7 @@ func TestChat(t *testing.T) {
 	for _, body := range []string{
 		`{"messages": [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}], "max_completion_tokens": 7, "temperature": 0, "ignore_eos": true}`,
 		hello + `, "max_tokens": 7, "model": "default", "user": "me", "metadata": {"a": 1}, "tools": [], "tool_choice": "none", "n": null, "made_up": 1}`,
-		hello + `, "max_tokens": 7.0, "model": "tiny", "response_format": { "type": "text" }, "best_of": 1}`,
+		hello + `, "max_tokens": 7.0, "model": "tiny", "response_format": { "type": "text" }, "best_of": 1, "lora_path": "", "functions": [ ], "guided_json": null, "use_beam_search": false}`,
 		hello + fmt.Sprintf(`, "max_tokens": 7, "model": %q}`, s.llm.Options().Model),
 		fmt.Sprintf(`{"prompt": %q, "max_tokens": 7, "temperature": 0}`, rendered),
 	} {

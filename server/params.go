@@ -257,21 +257,20 @@ func shown(raw json.RawMessage) string {
 	return strings.ToValidUTF8(string(raw[:most]), "") + "…"
 }
 
-// refuse fails for members that would change the answer in a way that is not supported, unless their value is one of those
-// (compact JSON) that change nothing.
+// refuse fails for members that would change the answer in a way that is not supported, unless their value is nothing or one
+// of those (compact JSON) that change nothing.
 func (f *fields) refuse(unsupported map[string][]string) {
 	for _, name := range slices.Sorted(maps.Keys(f.values)) {
-		raw := f.values[name]
 		harmless, ok := unsupported[name]
-		if !ok || string(raw) == "null" {
+		if !ok {
 			continue
 		}
 		var compact bytes.Buffer
-		if json.Compact(&compact, raw) != nil {
-			continue
+		if err := json.Compact(&compact, f.values[name]); err != nil {
+			f.fail(name, "%v", err)
 		}
-		if !slices.Contains(harmless, compact.String()) {
-			f.fail(name, "%s is not supported", shown(raw))
+		if value := compact.String(); !slices.Contains(nothing, value) && !slices.Contains(harmless, value) {
+			f.fail(name, "%s is not supported", shown(f.values[name]))
 		}
 	}
 }

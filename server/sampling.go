@@ -147,19 +147,21 @@ func (s *Server) noSuchModel(llm *minisgl.LLM, name string) *apiError {
 
 func quoted(s string) string { return shown(appendString(nil, s)) }
 
-// unsupported are members that would change the answer, with the values (compact JSON) that do not.
+// unsupported are members that would change the answer, with the values (compact JSON) that do not. Those in nothing never do.
 var unsupported = map[string][]string{
-	"tools": {"[]"}, "tool_choice": {`"none"`, `"auto"`}, "functions": {"[]"}, "function_call": {`"none"`, `"auto"`},
-	"response_format": {`{"type":"text"}`}, "suffix": {`""`}, "use_beam_search": {"false"}, "length_penalty": {"1", "1.0"},
+	"tools": nil, "tool_choice": {`"none"`, `"auto"`}, "functions": nil, "function_call": {`"none"`, `"auto"`},
+	"response_format": {`{"type":"text"}`}, "suffix": nil, "use_beam_search": nil, "length_penalty": {"1", "1.0"},
 	"guided_json": nil, "guided_regex": nil, "guided_choice": nil, "guided_grammar": nil, "structured_outputs": nil,
 	"regex": nil, "json_schema": nil, "ebnf": nil, "structural_tag": nil, "stop_regex": nil,
-	"audio": nil, "modalities": {`["text"]`}, "prediction": nil, "web_search_options": nil, "documents": {"[]"},
-	"logits_processors": {"[]"}, "custom_logit_processor": nil, "custom_params": nil, "lora": nil, "lora_path": nil, "lora_request": nil,
-	"allowed_token_ids": nil, "bad_words": {"[]"}, "prompt_embeds": nil, "input_embeds": nil, "image_data": nil, "audio_data": nil,
-	"video_data": nil, "token_ids_logprob": nil, "prompt_logprobs": nil, "truncate_prompt_tokens": nil, "return_hidden_states": {"false"},
-	"session_params": nil, "chat_template": nil, "continue_final_message": {"false"}, "return_token_ids": {"false"},
-	"return_tokens_as_token_ids": {"false"},
+	"audio": nil, "modalities": {`["text"]`}, "prediction": nil, "web_search_options": nil, "documents": nil,
+	"logits_processors": nil, "custom_logit_processor": nil, "custom_params": nil, "lora": nil, "lora_path": nil, "lora_request": nil,
+	"allowed_token_ids": nil, "bad_words": nil, "prompt_embeds": nil, "input_embeds": nil, "image_data": nil, "audio_data": nil,
+	"video_data": nil, "token_ids_logprob": nil, "prompt_logprobs": nil, "truncate_prompt_tokens": nil, "return_hidden_states": nil,
+	"session_params": nil, "chat_template": nil, "continue_final_message": nil, "return_token_ids": nil, "return_tokens_as_token_ids": nil,
 }
+
+// nothing are the values by which clients say that they do not use a parameter.
+var nothing = []string{"null", "false", `""`, "[]"}
 
 // meaningless are members that change nothing here.
 var meaningless = []string{

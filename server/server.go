@@ -146,7 +146,8 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) *apiError {
 	}
 	if !end.open && !s.keys.open(r) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
-		return &apiError{status: http.StatusUnauthorized, message: "missing or wrong API key: send 'Authorization: Bearer KEY'", code: "invalid_api_key"}
+		return &apiError{status: http.StatusUnauthorized, code: "invalid_api_key",
+			message: "missing or wrong API key: send 'Authorization: Bearer KEY'"}
 	}
 	if err := s.origin.Check(r); err != nil { // a page of another site that a browser shows cannot use this server
 		return &apiError{status: http.StatusForbidden, message: err.Error()}

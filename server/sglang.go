@@ -14,11 +14,19 @@ const defaultNewTokens = 128 // SGLang's
 
 // sglangNames are SGLang's names of minisgl's parameters.
 var sglangNames = map[string]string{
-	"prompt": "text", "input_ids": "input_ids", "max_tokens": "sampling_params.max_new_tokens", "min_tokens": "sampling_params.min_new_tokens",
-	"temperature": "sampling_params.temperature", "top_p": "sampling_params.top_p", "top_k": "sampling_params.top_k", "min_p": "sampling_params.min_p",
-	"repetition_penalty": "sampling_params.repetition_penalty", "presence_penalty": "sampling_params.presence_penalty",
-	"frequency_penalty": "sampling_params.frequency_penalty", "stop": "sampling_params.stop", "stop_token_ids": "sampling_params.stop_token_ids",
-	"logit_bias": "sampling_params.logit_bias", "logprobs": "top_logprobs_num", "prompt_logprobs": "logprob_start_len",
+	"prompt": "text", "input_ids": "input_ids", "logprobs": "top_logprobs_num", "prompt_logprobs": "logprob_start_len",
+	"max_tokens":         "sampling_params.max_new_tokens",
+	"min_tokens":         "sampling_params.min_new_tokens",
+	"temperature":        "sampling_params.temperature",
+	"top_p":              "sampling_params.top_p",
+	"top_k":              "sampling_params.top_k",
+	"min_p":              "sampling_params.min_p",
+	"repetition_penalty": "sampling_params.repetition_penalty",
+	"presence_penalty":   "sampling_params.presence_penalty",
+	"frequency_penalty":  "sampling_params.frequency_penalty",
+	"stop":               "sampling_params.stop",
+	"stop_token_ids":     "sampling_params.stop_token_ids",
+	"logit_bias":         "sampling_params.logit_bias",
 }
 
 // decodeSGLang reads SGLang's own form of POST /generate: text or input_ids, one or a batch of them; the other members are
@@ -76,11 +84,13 @@ func (f *fields) sglangPrompts(llm *minisgl.LLM, format *sglangFormat) []minisgl
 	most := mostOutputs(llm)
 	var texts []string
 	var lists [][]int32
-	hasText := take(f, "text", &texts, fmt.Sprintf("a string or an array of at most %d strings", most), func(raw json.RawMessage) ([]string, bool) {
+	want := fmt.Sprintf("a string or an array of at most %d strings", most)
+	hasText := take(f, "text", &texts, want, func(raw json.RawMessage) ([]string, bool) {
 		format.batch = len(raw) > 0 && raw[0] == '['
 		return parseOneOrMany(most, parseString)(raw)
 	})
-	hasIDs := take(f, "input_ids", &lists, fmt.Sprintf("an array of token ids or an array of at most %d of those", most), func(raw json.RawMessage) ([][]int32, bool) {
+	want = fmt.Sprintf("an array of token ids or an array of at most %d of those", most)
+	hasIDs := take(f, "input_ids", &lists, want, func(raw json.RawMessage) ([][]int32, bool) {
 		if ids, ok := parseTokens(raw); ok && len(ids) > 0 {
 			return [][]int32{ids}, true
 		}
