@@ -1,6 +1,7 @@
 package parity
 
 import (
+	"encoding/json"
 	"math"
 	"strconv"
 )
@@ -9,11 +10,10 @@ import (
 type Figure float64
 
 func (f Figure) MarshalJSON() ([]byte, error) {
-	text := strconv.FormatFloat(float64(f), 'g', -1, 64)
 	if x := float64(f); math.IsNaN(x) || math.IsInf(x, 0) {
-		text = strconv.Quote(text)
+		return json.Marshal(strconv.FormatFloat(x, 'g', -1, 64))
 	}
-	return []byte(text), nil
+	return json.Marshal(float64(f))
 }
 
 func (f *Figure) UnmarshalJSON(text []byte) error {
