@@ -17,6 +17,8 @@ type benchCmd struct {
 	Offline    benchOfflineCmd    `cmd:"" help:"Measure the engine in this process: start, one request, a batch."`
 	Online     benchOnlineCmd     `cmd:"" help:"Measure a server over HTTP, under one load or several."`
 	Throughput benchThroughputCmd `cmd:"" help:"Measure the engine in this process with nano-vllm's workload."`
+	Local      benchLocalCmd      `cmd:"" help:"Compare this engine with its naive mode and with commands, on one prompt."`
+	Server     benchServerCmd     `cmd:"" help:"Compare servers on one prompt: this engine, its naive mode, and others."`
 }
 
 // reportFlags say where a report goes and what it is held against.
@@ -189,7 +191,11 @@ func (c *benchOnlineCmd) Run(ctx context.Context, io streams) error {
 	}
 	err = c.finish(io, report, gate)
 	extended.Print(io.out)
-	return errors.Join(err, extended.Failures())
+	if failures := extended.Failures(); failures != nil {
+		fmt.Fprintln(io.err, "minisgl:", failures)
+		return errSaid
+	}
+	return err
 }
 
 // loads is what --request-rate and --concurrency ask for.

@@ -22,14 +22,19 @@ type streams struct {
 }
 
 type cli struct {
-	Serve    serveCmd    `cmd:"" help:"Serve a model over HTTP (OpenAI and SGLang dialects)."`
-	Generate generateCmd `cmd:"" help:"Continue a prompt and print the text as it comes."`
-	Chat     chatCmd     `cmd:"" help:"Chat at the terminal; an empty line ends."`
-	Smoke    smokeCmd    `cmd:"" help:"Load a model, answer one prompt and sum up: does it work here?"`
-	Pull     pullCmd     `cmd:"" help:"Download a model into the local cache."`
-	Info     infoCmd     `cmd:"" help:"Show the machine's features, the kernels chosen and the devices."`
-	Bench    benchCmd    `cmd:"" help:"Measure this engine or a server, and compare with others."`
-	Version  versionCmd  `cmd:"" help:"Show the version."`
+	Serve        serveCmd        `cmd:"" help:"Serve a model over HTTP (OpenAI and SGLang dialects)."`
+	Generate     generateCmd     `cmd:"" help:"Continue a prompt and print the text as it comes."`
+	Chat         chatCmd         `cmd:"" help:"Chat at the terminal; an empty line ends."`
+	Smoke        smokeCmd        `cmd:"" help:"Load a model, answer one prompt and sum up: does it work here?"`
+	Pull         pullCmd         `cmd:"" help:"Download a model into the local cache."`
+	Info         infoCmd         `cmd:"" help:"Show the machine's features, the kernels chosen and the devices."`
+	Bench        benchCmd        `cmd:"" help:"Measure this engine or a server, and compare with others."`
+	ReleaseGate  releaseGateCmd  `cmd:"" help:"Hold reports of bench, token-parity and shadow mode against limits."`
+	ShadowReport shadowReportCmd `cmd:"" help:"Sum up the divergences that a shadow has reported."`
+	TokenParity  tokenParityCmd  `cmd:"" help:"Compare the tokens of two devices, kernel paths or ways to run one, and find where they part."`
+	Version      versionCmd      `cmd:"" help:"Show the version."`
+
+	TokenParityJob tokenParityJobCmd `cmd:"" hidden:""`
 }
 
 // errSaid ends a command with exit code 1 that has told itself what is wrong, in words that other tools wait for.
