@@ -79,6 +79,10 @@ func TestGoldensThroughHTTP(t *testing.T) {
 			} else if want := minisgl.ErrNoTokenizer.Error(); decode[failure](t, text).Error.Message != want {
 				t.Errorf("got %s, want %s", text, want)
 			}
+			choice := decode[completion](t, s.post("/v1/completions", `{"prompt": [5, 6], "max_tokens": 1, "echo": true, "logprobs": 0}`)).Choices[0]
+			if choice.Text != "" || !slices.Equal(choice.Logprobs.Tokens[:2], []string{"token_id:5", "token_id:6"}) {
+				t.Errorf("tokens without a tokenizer: %+v", choice)
+			}
 		})
 	}
 }

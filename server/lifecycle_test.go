@@ -3,6 +3,7 @@ package server_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -149,6 +150,40 @@ func TestReadiness(t *testing.T) {
 	eventually(t, "unhealthy", func() bool { status, _, _ := s.do("GET", "/health", ""); return status == 503 })
 	if status, _, text := s.do("POST", "/v1/completions", `{"prompt": "x"}`); status != 503 {
 		t.Errorf("after the device was lost: %d %s", status, text)
+	}
+}
+
+// A step that fails ends its requests; each dialect says so in the middle of its stream, and the next request is well.
+func TestFailureInMidStream(t *testing.T) {
+	s := fakeText(t, func(mo *minisgl.Options, _ *server.Options) {
+		mo.Device = register(fake.Options{Fault: func(step int) fake.Fault {
+			if step%10 == 9 {
+				return fake.Fault{Err: errors.New("a cable came off")}
+			}
+			return fake.Fault{Delay: 2 * time.Millisecond}
+		}})
+		mo.NoOverlap = true
+	})
+	const object = `{"error":{"message":"request MESSAGE: a cable came off","type":"server_error","param":null,"code":null}}`
+	for _, c := range []struct{ path, body, end string }{
+		{"/v1/chat/completions", hello + `, "stream": true}`, "data: " + object + "\n\n"},
+		{"/v1/completions", long + "}", "data: " + object + "\n\n"},
+		{"/generate", `{"text": "x", "stream": true}`, "data: " + object + "\n\ndata: [DONE]\n\n"},
+		{"/generate", `{"prompt": "x", "max_tokens": 100, "ignore_eos": true}`, "data: " + object + "\n"},
+		{"/generate", `{"prompt": "x", "ignore_eos": null}`, object + "\n"},
+	} {
+		status, _, text := s.do("POST", c.path, c.body)
+		before, after, _ := strings.Cut(c.end, "MESSAGE")
+		if i := strings.LastIndex(text, before); status != 200 || i <= 0 || !strings.HasSuffix(text, after) {
+			t.Errorf("%s %s: %d, the stream ends with %q", c.path, c.body, status, text[max(0, len(text)-200):])
+		}
+		if status, _, text := s.do("POST", "/v1/completions", `{"prompt": "x"}`); status != http.StatusInternalServerError {
+			t.Errorf("a whole answer that fails: %d %s", status, text)
+		}
+		if status, _, text := s.do("POST", "/v1/completions", `{"prompt": "x", "max_tokens": 2}`); status != http.StatusOK {
+			t.Errorf("the next request: %d %s", status, text)
+		}
+		s.post("/v1/completions", `{"prompt": "x", "max_tokens": 1}`)
 	}
 }
 
