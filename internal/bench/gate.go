@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -107,25 +108,27 @@ func decodeStrict(data []byte, into any) error {
 	var wrong *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &wrong) && wrong.Field == "":
-		return fmt.Errorf("a %s: expected keys and values", wrong.Value)
+		return fmt.Errorf("expected keys and values, got %s", wrong.Value)
 	case errors.As(err, &wrong):
-		return fmt.Errorf("%s: a %s: expected %s", wrong.Field, wrong.Value, kindName(wrong.Type.Kind().String()))
+		return fmt.Errorf("%s: expected %s, got %s", wrong.Field, kindName(wrong.Type.Kind()), wrong.Value)
 	case err != nil:
 		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
 	}
 	return nil
 }
 
-func kindName(kind string) string {
+func kindName(kind reflect.Kind) string {
 	switch kind {
-	case "float64":
+	case reflect.Float64:
 		return "a number"
-	case "int", "uint64":
+	case reflect.Int:
 		return "a whole number"
-	case "slice":
+	case reflect.Slice:
 		return "a list"
+	case reflect.String:
+		return "a text"
 	}
-	return "a " + kind
+	return kind.String()
 }
 
 func yamlToJSON(data []byte) ([]byte, error) {
