@@ -145,7 +145,7 @@ func Command(name, command string) Contender {
 			return run, fmt.Errorf("%s: %w: %s", args[0], err, said[max(0, len(said)-1000):])
 		}
 		run = Run{Name: name, TTFBS: output.after.Seconds(), DurationS: time.Since(output.start).Seconds()}
-		run.Text = strings.ToValidUTF8(output.String(), string(utf8.RuneError))
+		run.Text = strings.ToValidUTF8(output.text.String(), string(utf8.RuneError))
 		run.ownFigures()
 		return run, nil
 	}}
@@ -173,9 +173,10 @@ func (r *Run) ownFigures() {
 	}
 }
 
-// firstByte is a buffer that knows when it was first written to.
+// firstByte is a buffer that knows when it was first written to. (It does not embed the buffer, whose ReadFrom would be used
+// in place of Write.)
 type firstByte struct {
-	bytes.Buffer
+	text  strings.Builder
 	start time.Time
 	after time.Duration
 }
@@ -184,7 +185,7 @@ func (b *firstByte) Write(p []byte) (int, error) {
 	if b.after == 0 {
 		b.after = time.Since(b.start)
 	}
-	return b.Buffer.Write(p)
+	return b.text.Write(p)
 }
 
 // WriteRuns writes runs as JSON.
