@@ -69,7 +69,7 @@ func TestCPUAgreesWithReference(t *testing.T) {
 func TestModifiersChangeNothing(t *testing.T) {
 	shared := profile
 	shared.SharedPrefixLen = 19
-	for _, side := range []string{"cpu,cache=naive", "cpu,chunk=7,overlap=off", "cpu,page=1,threads=1,running=2"} {
+	for _, side := range []string{"cpu,planner=reference", "cpu,cache=naive", "cpu,chunk=7,overlap=off", "cpu,page=1,threads=1,running=2"} {
 		r := compare(t, "tiny-tied", "cpu", side, shared)
 		tokens := r.Sets[1]
 		if !r.ParityPassed || tokens.MaxLogprobDifference != 0 || tokens.SignatureA != tokens.SignatureB {

@@ -16,20 +16,13 @@ type Side struct {
 	Device  string // "auto", or a device's spec
 	Threads int    // 0: all cores
 
+	planner   scheduler.Planner
 	cache     scheduler.CacheKind
 	noOverlap bool
 	page      int // tokens of a KV page
 	chunk     int // token budget of a step; 0: the profile's
 	running   int // requests that run at once; 0: all
 }
-
-// Planners are who turns requests into steps. The names of the seed stand for ours.
-const (
-	optimized = "optimized" // the scheduler's own; the seed's rust_hotpath
-	plain     = "reference" // a second one, plainly written; the seed's python
-)
-
-var planners = map[string]string{"optimized": optimized, "rust_hotpath": optimized, "reference": plain, "python": plain}
 
 // ParseSide reads "NAME[,KEY=VALUE…]". NAME is a device's spec (cpu, cpu+generic, cuda:0, reference) or a planner's name
 // (optimized, rust_hotpath, python); the plain planner's name, reference, is also a device's, so it is written
@@ -47,7 +40,7 @@ func ParseSide(spec string) (Side, error) {
 			if i > 0 || part == "" {
 				return Side{}, fmt.Errorf("backend %q: %q is not KEY=VALUE", spec, part)
 			}
-			if planners[part] == "" || part == plain {
+			if _, err := scheduler.ParsePlanner(part); err != nil || part == referenceName {
 				s.Device = part
 				continue
 			}
@@ -71,14 +64,9 @@ func (s *Side) set(key, value string) error {
 	case "overlap":
 		return choose(&s.noOverlap, key, value, map[string]bool{"on": false, "off": true})
 	case "planner":
-		var planner string
-		if err := choose(&planner, key, value, planners); err != nil {
-			return err
-		}
-		if planner != optimized {
-			return fmt.Errorf("the planner %q is not in this build: there is %s", value, optimized)
-		}
-		return nil
+		var err error
+		s.planner, err = scheduler.ParsePlanner(value)
+		return err
 	}
 	numbers := map[string]*int{"threads": &s.Threads, "page": &s.page, "chunk": &s.chunk, "running": &s.running}
 	field := numbers[key]
@@ -109,7 +97,8 @@ func choose[T any](field *T, key, value string, choices map[string]T) error {
 
 // apply writes what the side chooses into options.
 func (s *Side) apply(o *minisgl.Options) {
-	o.Device, o.Threads, o.Cache, o.NoOverlap, o.PageSize = s.Device, s.Threads, s.cache, s.noOverlap, s.page
+	o.Device, o.Threads, o.Planner, o.Cache = s.Device, s.Threads, s.planner, s.cache
+	o.NoOverlap, o.PageSize = s.noOverlap, s.page
 	if s.chunk > 0 {
 		o.MaxStepTokens = s.chunk
 	}
