@@ -24,7 +24,14 @@ type recorder struct {
 	running int
 	most    int
 	wait    time.Duration
+	full    int              // requests wait, beside, until so many have run at a time
 	fail    func(n int) bool // whether the nth request fails
+}
+
+func (r *recorder) peak() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.most
 }
 
 func (r *recorder) ServeHTTP(w http.ResponseWriter, q *http.Request) {
@@ -47,6 +54,9 @@ func (r *recorder) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	select {
 	case <-time.After(r.wait):
 	case <-q.Context().Done():
+	}
+	for end := time.Now().Add(5 * time.Second); n > 0 && r.peak() < r.full && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
 	}
 	r.mu.Lock()
 	r.running--
@@ -82,7 +92,7 @@ func run(t *testing.T, o *Online) *OnlineExtended {
 
 func TestConcurrencySweep(t *testing.T) {
 	for _, c := range []struct{ concurrency, most int }{{1, 1}, {3, 3}, {0, 12}, {50, 12}} {
-		r := &recorder{wait: 20 * time.Millisecond}
+		r := &recorder{wait: 5 * time.Millisecond, full: c.most}
 		extended := run(t, r.benchmark(t, Workload{Conversations: 12}, Load{Concurrency: c.concurrency}))
 		if r.most != c.most || len(r.bodies) != 13 || extended.Points[0].Summary.NumRequests != 12 {
 			t.Errorf("concurrency %d: %d at a time, %d requests with the warm-up; want %d, 13", c.concurrency, r.most, len(r.bodies), c.most)
