@@ -32,6 +32,7 @@ type cli struct {
 	ReleaseGate  releaseGateCmd  `cmd:"" help:"Hold reports of bench, token-parity and shadow mode against limits."`
 	ShadowReport shadowReportCmd `cmd:"" help:"Sum up the divergences that a shadow has reported."`
 	TokenParity  tokenParityCmd  `cmd:"" help:"Compare the tokens of two devices, kernel paths or ways to run one, and find where they part."`
+	Eval         evalCmd         `cmd:"" help:"Hold the model's log-probabilities against those of another implementation, with limits."`
 	Version      versionCmd      `cmd:"" help:"Show the version."`
 
 	TokenParityJob tokenParityJobCmd `cmd:"" hidden:""`
@@ -53,7 +54,7 @@ func run(ctx context.Context, args []string, io streams) int {
 	exited, code := false, 0
 	parser, err := kong.New(&c,
 		kong.Name("minisgl"),
-		kong.Description("An inference engine for Qwen2-family language models, on the CPU and on CUDA.\n\n"+modelHint),
+		kong.Description("An inference engine for Qwen2-family language models, on the CPU. Without a model it runs a small demo.\n\n"+modelHint),
 		kong.Writers(io.out, io.err),
 		kong.Exit(func(n int) { exited, code = true, n }),
 		kong.UsageOnError(),

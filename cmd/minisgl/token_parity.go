@@ -16,8 +16,8 @@ import (
 
 type tokenParityCmd struct {
 	Out      string `default:"baselines/latest-token-parity.json" placeholder:"FILE" help:"The report, JSON."`
-	BackendA string `name:"backend-a" default:"reference" placeholder:"SIDE" help:"The side that is trusted: a device, then modifiers, as in cpu+avx2,cache=naive. Modifiers: cache=radix|naive, overlap=on|off, threads=N, page=N, chunk=N, running=N, planner=NAME."`
-	BackendB string `name:"backend-b" default:"auto" placeholder:"SIDE" help:"The side that is checked."`
+	BackendA string `name:"backend-a" default:"python" placeholder:"SIDE" help:"The side that is trusted: a device or a planner, then modifiers, as in cpu+avx2,cache=naive. Modifiers: cache=radix|naive, overlap=on|off, threads=N, page=N, chunk=N, running=N, planner=NAME."`
+	BackendB string `name:"backend-b" default:"rust_hotpath" placeholder:"SIDE" help:"The side that is checked."`
 	Trace    bool   `help:"Where tokens differ, replay the step on both devices and name the first operation whose error stands out."`
 
 	ModelPath   string `aliases:"model" default:"Qwen/Qwen2.5-0.5B-Instruct" help:"Folder, .gguf file or name on the hub."`

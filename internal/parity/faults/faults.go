@@ -3,12 +3,14 @@
 //
 //	faulty:L+scale  attention of layer L multiplies its scores with a wrong scale
 //	faulty+stale    page copies are left out: their readers see what was in the page before
+//	faulty+crowd    log-probabilities are a hair off where several requests share a step
 //
 // and apart from that it is the device reference.
 package faults
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 
@@ -26,8 +28,8 @@ const WrongScale = 1.5
 type faulty struct {
 	device.Device
 	info  device.Info
-	layer int  // whose scale is wrong; -1: none
-	stale bool // page copies are left out
+	layer int                               // whose scale is wrong; -1: none
+	wrap  func(device.Runner) device.Runner // nil: as it is
 }
 
 func open(o device.OpenOptions) (device.Device, error) {
@@ -36,14 +38,16 @@ func open(o device.OpenOptions) (device.Device, error) {
 	d.info.Name = o.Spec
 	switch o.Variant {
 	case "stale":
-		d.stale = true
+		d.wrap = func(r device.Runner) device.Runner { return staleRunner{r} }
+	case "crowd":
+		d.wrap = func(r device.Runner) device.Runner { return crowdRunner{r} }
 	case "scale":
 		var err error
 		if d.layer, err = strconv.Atoi(o.Index); err != nil {
 			return nil, fmt.Errorf("layer %q: expected a number", o.Index)
 		}
 	default:
-		return nil, fmt.Errorf("variant %q is unknown: there are scale and stale", o.Variant)
+		return nil, fmt.Errorf("variant %q is unknown: there are scale, stale and crowd", o.Variant)
 	}
 	return d, nil
 }
@@ -61,10 +65,10 @@ func (d *faulty) Load(p *device.Program, o device.LoadOptions) (device.Runner, e
 		}
 	}
 	runner, err := d.Device.Load(&wrong, o)
-	if err != nil || !d.stale {
+	if err != nil || d.wrap == nil {
 		return runner, err
 	}
-	return staleRunner{runner}, nil
+	return d.wrap(runner), nil
 }
 
 type staleRunner struct{ device.Runner }
@@ -72,4 +76,16 @@ type staleRunner struct{ device.Runner }
 func (r staleRunner) Submit(s *device.Step) {
 	s.Copies = nil
 	r.Runner.Submit(s)
+}
+
+type crowdRunner struct{ device.Runner }
+
+func (r crowdRunner) Wait(s *device.Step) error {
+	err := r.Runner.Wait(s)
+	for i := range s.Results {
+		if len(s.Sequences) > 1 {
+			s.Results[i].Logprob = math.Nextafter32(s.Results[i].Logprob, 0)
+		}
+	}
+	return err
 }
