@@ -8,10 +8,14 @@ import (
 	"time"
 
 	"minisgl/model"
+	"minisgl/model/demo"
 	"minisgl/model/hub"
 	"minisgl/scheduler"
 	"minisgl/tensor"
 )
+
+// Demo is the name of the model that the binary carries; see package model/demo.
+const Demo = "demo"
 
 // Defaults of Options.
 const (
@@ -24,7 +28,9 @@ const (
 
 // Options say what to open, where, and how much of the machine to use. The zero value of each field is its default.
 type Options struct {
-	Model          string // a folder, a .gguf file, or a name on the hub ("Qwen/Qwen2.5-0.5B-Instruct")
+	// Model is a folder, a .gguf file, or a name on the hub ("Qwen/Qwen2.5-0.5B-Instruct"). Demo is the small model that the
+	// binary carries, and the default.
+	Model          string
 	Source         string // "huggingface" or "modelscope"
 	ModelScopeName string // the model's name on ModelScope, where it differs
 	Revision       string
@@ -76,7 +82,7 @@ func (noObserver) Finished(scheduler.FinishReason, scheduler.Usage, time.Duratio
 
 func (o Options) withDefaults() (Options, error) {
 	if o.Model == "" {
-		return o, fmt.Errorf("no model: name a folder, a .gguf file or a model on the hub")
+		o.Model = Demo
 	}
 	for name, value := range map[string]int{"MaxSeqLen": o.MaxSeqLen, "MaxRunning": o.MaxRunning, "MaxQueue": o.MaxQueue,
 		"MaxStepTokens": o.MaxStepTokens, "NumPages": o.NumPages, "PageSize": o.PageSize, "Threads": o.Threads} {
@@ -137,10 +143,14 @@ func openCheckpoint(ctx context.Context, o Options) (*model.Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
+	checkpoint := model.Options{DType: dtype, MaxSeqLen: o.MaxSeqLen, RandomFill: o.DummyWeight}
+	if o.Model == Demo {
+		return model.OpenFS(demo.FS(), ".", checkpoint)
+	}
 	path, err := hub.Resolve(ctx, o.Model, hub.Options{Source: o.Source, Revision: o.Revision, File: o.File,
 		ModelScopeName: o.ModelScopeName, Progress: o.DownloadProgress})
 	if err != nil {
 		return nil, err
 	}
-	return model.Open(path, model.Options{DType: dtype, MaxSeqLen: o.MaxSeqLen, RandomFill: o.DummyWeight})
+	return model.Open(path, checkpoint)
 }
