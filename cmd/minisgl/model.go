@@ -15,11 +15,11 @@ import (
 	"minisgl/scheduler"
 )
 
-const modelHint = "Name a model with --model-path (a folder, a .gguf file or a name on the hub such as Qwen/Qwen2.5-0.5B-Instruct) or in MODEL_NAME."
+const modelHint = "Name another with --model-path (a folder, a .gguf file or a name on the hub such as Qwen/Qwen2.5-0.5B-Instruct) or in MODEL_NAME."
 
 // modelFlags choose a model, a device and how much of the machine to use: the same for every command that runs one.
 type modelFlags struct {
-	ModelPath   string `aliases:"model" placeholder:"MODEL" help:"Folder, .gguf file or name on the hub. Else MODEL_LOCAL_DIR, then MODEL_NAME."`
+	ModelPath   string `aliases:"model" placeholder:"MODEL" help:"Folder, .gguf file or name on the hub. Else MODEL_LOCAL_DIR, then MODEL_NAME, then the built-in demo."`
 	ModelSource string `enum:"huggingface,modelscope" default:"huggingface" help:"Where names are looked up: ${enum}."`
 	Revision    string `help:"Branch, tag or commit on the hub."`
 	DType       string `name:"dtype" default:"auto" help:"Type of the weights: auto (as stored), float16, bfloat16, float32."`
@@ -42,6 +42,8 @@ type modelFlags struct {
 	CUDAGraphMaxBS     *int   `name:"cuda-graph-max-bs" aliases:"graph" help:"Largest batch with a CUDA graph; 0 disables them."`
 	AttentionBackend   string `aliases:"attn" help:"Accepted for compatibility: each device has one."`
 	NumTokenizer       *int   `help:"Accepted for compatibility: requests are tokenised in parallel anyway."`
+
+	shadowFlags
 }
 
 // open opens the model that flags and environment name, narrating to io.err.
@@ -51,6 +53,9 @@ func (f *modelFlags) open(ctx context.Context, io streams, log *slog.Logger, obs
 		return nil, err
 	}
 	options.Logger, options.Observer = log, observer
+	if options.Model == minisgl.Demo {
+		fmt.Fprintln(io.err, "This is the small demo model. "+modelHint)
+	}
 	for _, note := range f.meaningless() {
 		log.Warn(note)
 	}
@@ -71,7 +76,7 @@ func (f *modelFlags) options(io streams) (minisgl.Options, error) {
 		}
 	}
 	if o.Model == "" {
-		return o, fmt.Errorf("no model is named. %s", modelHint)
+		o.Model = minisgl.Demo
 	}
 	if f.TensorParallelSize != 1 {
 		return o, fmt.Errorf("--tensor-parallel-size %d: only 1 is supported", f.TensorParallelSize)
@@ -106,7 +111,7 @@ func (f *modelFlags) options(io streams) (minisgl.Options, error) {
 	if o.DecodeLogStride, err = envInt(io, "DECODE_LOG_STRIDE", 32, 1); err != nil {
 		return o, err
 	}
-	return o, nil
+	return o, f.shadowFlags.set(&o, io)
 }
 
 // meaningless lists the flags that were given and do nothing on this device.
