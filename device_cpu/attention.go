@@ -49,8 +49,9 @@ type attentionScratch struct {
 	part    []float32 // (tileRows, valueWidth): one partition's weighted values
 	total   []float32 // (pairs, valueWidth)
 	state   []softmaxState
-	keys    []float32 // tiles put together from small pages
-	tiles   [partition / keyTile][]float32
+	tiles   [partition / keyTile][]float32 // the partition's keys
+	keys    []float32                      // what tiles point to where pages do not hold whole ones
+	values  []float32                      // the partition's values then
 }
 
 // softmaxState is the running maximum of the scaled scores and the sum of their exponentials relative to it.
@@ -72,6 +73,7 @@ func newAttention(r *runner) *attention {
 			total:   make([]float32, pairs*c.valueWidth),
 			state:   make([]softmaxState, pairs),
 			keys:    make([]float32, partition*c.headDim),
+			values:  make([]float32, partition*c.valueWidth),
 		})
 	}
 	return a
@@ -171,6 +173,9 @@ func (a *attention) runPartition(s *span, w *attentionScratch, number int) {
 		scratch := w.keys[t*keyTile*a.kv.headDim:][:keyTile*a.kv.headDim]
 		w.tiles[t] = a.kv.keys(s.piece.pages, a.op.Layer, s.head, base/keyTile+t, count-t*keyTile, scratch)
 	}
+	if !a.kv.tiled {
+		a.kv.gatherValues(w.values, s.piece.pages, a.op.Layer, s.head, base, count)
+	}
 	group := a.group()
 	before := max(base-s.piece.position-s.first, 0) // rows that end before the partition
 	if group <= a.kernels.tileRows {
@@ -239,7 +244,10 @@ func (a *attention) runTile(s *span, w *attentionScratch, number, row, rows, hea
 func (a *attention) weigh(s *span, w *attentionScratch, number, from, end, pair, pairs int) {
 	c := a.kv
 	for from < end {
-		values, n := c.values(s.piece.pages, a.op.Layer, s.head, number*partition+from, end-from)
+		values, n := w.values[from*c.valueWidth:], end-from
+		if c.tiled {
+			values, n = c.values(s.piece.pages, a.op.Layer, s.head, number*partition+from, end-from)
+		}
 		add := 0
 		if from > 0 {
 			add = 1

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"minisgl/device"
+	"minisgl/device/devicetest"
 	"minisgl/tensor"
 )
 
@@ -227,5 +228,42 @@ func BenchmarkStep(b *testing.B) {
 				})
 			}
 		})
+	}
+}
+
+// BenchmarkAttention measures steps of a model that is hardly more than Qwen2.5-0.5B's attention: a row or 16 at the end of
+// 4,096 tokens, whose KV is read once, and the last 256 rows of 2,048.
+func BenchmarkAttention(b *testing.B) {
+	p := devicetest.TinyProgram(devicetest.Config{Layers: benchLayers, Heads: benchHeads, KVHeads: benchKVHeads,
+		HeadDim: benchHeadDim, MaxPositions: 8192})
+	for _, v := range usableVariants() {
+		for _, c := range []struct{ sequences, rows, position, pageSize int }{
+			{1, 1, 4095, 16}, {1, 1, 4095, 64}, {1, 1, 4095, 1}, {16, 1, 1023, 16}, {1, 256, 2048 - 256, 16}, {1, 256, 2048 - 256, 64},
+		} {
+			b.Run(fmt.Sprintf("%s/%d rows of %d at %d, pages of %d", v.name, c.rows, c.sequences, c.position, c.pageSize), func(b *testing.B) {
+				tokens := c.position + c.rows
+				r := load(b, v.name, benchThreads, p, device.LoadOptions{PageSize: c.pageSize, Pages: c.sequences * ceil(tokens, c.pageSize),
+					MaxSlots: 16, MaxRows: 512})
+				defer r.Close()
+				s := benchStep(c.sequences, c.rows, c.position, c.pageSize, device.Greedy())
+				for i := range s.Tokens {
+					s.Tokens[i] %= int32(p.Vocab)
+				}
+				for i := range s.Sequences {
+					for first := 0; first < c.position; first += 512 {
+						n := min(512, c.position-first)
+						runStep(b, r, &device.Step{Tokens: make([]int32, n), Sequences: []device.Sequence{
+							{Rows: int32(n), Position: int32(first), Pages: s.Sequences[i].Pages}}})
+					}
+				}
+				for b.Loop() {
+					runStep(b, r, s)
+				}
+				seconds := b.Elapsed().Seconds() / float64(b.N)
+				b.ReportMetric(float64(c.sequences*tokens)*float64(r.Memory().KV)/float64(r.Pages()*c.pageSize)/seconds/1e9, "GB/s")
+				seen := float64(c.sequences*c.rows) * (float64(c.position) + float64(c.rows+1)/2)
+				b.ReportMetric(4*seen*benchHeads*benchHeadDim*benchLayers/seconds/1e9, "GFLOP/s")
+			})
+		}
 	}
 }

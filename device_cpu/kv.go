@@ -67,10 +67,16 @@ func (c *kvCache) keys(pages []int32, layer, head, tile, count int, scratch []fl
 		keys, _ := c.at(pages[position/c.pageSize], layer, head)
 		return keys[position%c.pageSize*c.headDim:][:keyTile*c.headDim]
 	}
-	for lane := range min(count, keyTile) {
-		keys, _ := c.at(pages[(position+lane)/c.pageSize], layer, head)
-		for d, v := range keys[(position+lane)%c.pageSize*c.headDim:][:c.headDim] {
-			scratch[d*keyTile+lane] = v
+	var rows [keyTile][]float32
+	for lane := range rows {
+		at := position + min(lane, count-1) // what stands in the lanes behind the last is not used
+		keys, _ := c.at(pages[at/c.pageSize], layer, head)
+		rows[lane] = keys[at%c.pageSize*c.headDim:][:c.headDim]
+	}
+	for d := range c.headDim {
+		out := (*[keyTile]float32)(scratch[d*keyTile:])
+		for lane := range out {
+			out[lane] = rows[lane][d]
 		}
 	}
 	return scratch
@@ -80,7 +86,17 @@ func (c *kvCache) keys(pages []int32, layer, head, tile, count int, scratch []fl
 func (c *kvCache) values(pages []int32, layer, head, position, limit int) (values []float32, count int) {
 	_, all := c.at(pages[position/c.pageSize], layer, head)
 	offset := position % c.pageSize
-	return all[offset*c.valueWidth:], min(limit, c.pageSize-offset)
+	count = min(limit, c.pageSize-offset)
+	return all[offset*c.valueWidth:][:count*c.valueWidth], count
+}
+
+// gatherValues copies the values of count positions one behind the other.
+func (c *kvCache) gatherValues(dst []float32, pages []int32, layer, head, position, count int) {
+	for count > 0 {
+		values, n := c.values(pages, layer, head, position, count)
+		dst = dst[copy(dst, values):]
+		position, count = position+n, count-n
+	}
 }
 
 // copyPage copies the first positions of a page. The rest of the target is undefined.
