@@ -88,3 +88,44 @@ func TestInfo(t *testing.T) {
 		t.Errorf("version: %+v", got)
 	}
 }
+
+func TestDemoSpeaks(t *testing.T) {
+	got := command(t, nil, "", "generate", "--temperature", "0", "--max-tokens", "10", "Once upon a time")
+	if want := "Once upon a time, there was a little boy named Tom. He\n"; got.code != 0 || got.out != want {
+		t.Errorf("generate: %+v, want %q", got, want)
+	}
+	if !strings.Contains(got.err, "--model-path") {
+		t.Errorf("nothing says how to choose another model: %q", got.err)
+	}
+
+	got = command(t, map[string]string{"MINISGL_SHELL_TEMPERATURE": "0"}, "My name is Anna.\nWhat is my name?\n\n", "chat", "--multi-turn")
+	if got.code != 0 || !strings.HasPrefix(got.out, "User: Assistant: ") || strings.Count(got.out, "Anna") < 2 {
+		t.Errorf("chat --multi-turn: %+v, want answers that remember the name", got)
+	}
+	got = command(t, map[string]string{"MINISGL_SHELL_TEMPERATURE": "0"}, "My name is Anna.\nWhat is my name?\n\n", "chat")
+	if answers := strings.Split(got.out, "User: "); len(answers) != 4 || strings.Contains(answers[2], "Anna") {
+		t.Errorf("chat: %+v, want a second answer that does not know the name", got)
+	}
+
+	got = command(t, nil, "", "smoke", "--max-tokens", "8")
+	for _, want := range []string{"Using model=demo on device=cpu", "--- generation summary ---", "output tokens: "} {
+		if !strings.Contains(got.out, want) {
+			t.Errorf("smoke does not print %q: %+v", want, got)
+		}
+	}
+}
+
+func TestPullDemo(t *testing.T) {
+	dir := t.TempDir() + "/demo"
+	if got := command(t, nil, "", "pull", "demo", "--to", dir); got.code != 0 || got.out != dir+"\n" {
+		t.Fatalf("pull demo: %+v", got)
+	}
+	written := command(t, nil, "", "generate", "--temperature", "0", "--max-tokens", "10", "--model-path", dir, "Once upon a time")
+	embedded := command(t, nil, "", "generate", "--temperature", "0", "--max-tokens", "10", "Once upon a time")
+	if written.code != 0 || written.out != embedded.out {
+		t.Errorf("the written-out folder says %q, the embedded one %q", written.out, embedded.out)
+	}
+	if got := command(t, nil, "", "pull", "demo"); got.code != 1 || !strings.Contains(got.err, "--to") {
+		t.Errorf("pull demo without --to: %+v", got)
+	}
+}
