@@ -31,7 +31,6 @@ type pool struct {
 const (
 	unitBits = 24
 	unitMask = 1<<unitBits - 1
-	maxUnits = unitMask
 )
 
 func newPool(threads int) *pool {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync"
 
 	"minisgl/device"
 	"minisgl/device/sample"
@@ -43,6 +44,7 @@ type runner struct {
 	submitted chan *device.Step
 	finished  chan outcome
 	stopped   chan struct{}
+	closing   sync.Once
 }
 
 // A slot is what the device remembers of a request between steps.
@@ -93,17 +95,20 @@ func (r *runner) Wait(s *device.Step) error {
 	return o.err
 }
 
-// Close waits for the steps in flight and gives the memory back.
+// Close waits for the steps in flight and gives the memory back. A second call does nothing.
 func (r *runner) Close() error {
-	close(r.submitted)
-	for {
-		select {
-		case <-r.finished:
-		case <-r.stopped:
-			r.release()
-			return nil
+	r.closing.Do(func() {
+		close(r.submitted)
+		for {
+			select {
+			case <-r.finished:
+			case <-r.stopped:
+				r.release()
+				return
+			}
 		}
-	}
+	})
+	return nil
 }
 
 func (r *runner) release() {
