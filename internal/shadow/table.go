@@ -60,8 +60,17 @@ func (t *table) set(place int, token int32, failed bool) {
 		token = unknown
 	}
 	t.token[place] = token
-	if t.have[place] {
-		t.have[place] = false
+	t.mark(place, false)
+}
+
+func (t *table) mark(place int, have bool) {
+	if t.have[place] == have {
+		return
+	}
+	t.have[place] = have
+	if have {
+		t.whole[place/t.pageSize]++
+	} else {
 		t.whole[place/t.pageSize]--
 	}
 }
@@ -98,8 +107,8 @@ func (t *table) lacks(q *device.Sequence, end int32) int32 {
 	return min(position, end)
 }
 
-// compute notes that the shadow computes a sequence's positions, and appends their tokens. If one of them is unknown it does nothing
-// and reports false.
+// compute notes that the shadow computes a sequence's positions, and appends their tokens. What it has behind them in the last page is
+// forgotten: pages are filled from their start. If a token is unknown it does nothing and reports false.
 func (t *table) compute(tokens []int32, q *device.Sequence, from, end int32) ([]int32, bool) {
 	n := len(tokens)
 	for position := from; position < end; position++ {
@@ -110,10 +119,10 @@ func (t *table) compute(tokens []int32, q *device.Sequence, from, end int32) ([]
 		tokens = append(tokens, token)
 	}
 	for position := from; position < end; position++ {
-		if place := t.place(q, position); !t.have[place] {
-			t.have[place] = true
-			t.whole[place/t.pageSize]++
-		}
+		t.mark(t.place(q, position), true)
+	}
+	for position := end; int(position)%t.pageSize != 0; position++ {
+		t.mark(t.place(q, position), false)
 	}
 	return tokens, true
 }
