@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"minisgl/device"
+	"minisgl/internal/shadow"
 )
 
 type silent struct{}
@@ -18,9 +19,10 @@ func (silent) Finish(Finish)            {}
 
 // decoding returns a scheduler whose 256 requests have all drawn their first token, with contexts of 512 to 2048 tokens, and
 // a function that plans and commits one step and says how long Plan took. The requests go on for 500 tokens.
-func decoding(t testing.TB) (*Scheduler, func() time.Duration) {
+func decoding(t testing.TB, beside Shadow) (*Scheduler, func() time.Duration) {
 	const rows = 256
-	s, err := New(Config{PageSize: 16, NumPages: rows * 2600 / 16, MaxRunning: rows, MaxStepTokens: 8192, MaxSeqLen: 4096, MaxQueue: rows, Vocab: 1000})
+	s, err := New(Config{PageSize: 16, NumPages: rows * 2600 / 16, MaxRunning: rows, MaxStepTokens: 8192, MaxSeqLen: 4096, MaxQueue: rows, Vocab: 1000,
+		Shadow: beside})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +55,14 @@ func decoding(t testing.TB) (*Scheduler, func() time.Duration) {
 	return s, step
 }
 
-func BenchmarkDecodeStep(b *testing.B) {
+func BenchmarkDecodeStep(b *testing.B) { benchmarkDecodeStep(b, nil) }
+
+// BenchmarkShadowedDecodeStep also compares every step with the plain planner's.
+func BenchmarkShadowedDecodeStep(b *testing.B) {
+	benchmarkDecodeStep(b, shadow.New(shadow.Options{PageSize: 16, Planner: true, EveryN: 1, MaxDiffs: 1}))
+}
+
+func benchmarkDecodeStep(b *testing.B, beside Shadow) {
 	var s *Scheduler
 	var step func() time.Duration
 	var planning time.Duration
@@ -62,7 +71,7 @@ func BenchmarkDecodeStep(b *testing.B) {
 	for range b.N {
 		if left == 0 {
 			b.StopTimer()
-			s, step = decoding(b)
+			s, step = decoding(b, beside)
 			for range 10 {
 				step()
 			}
@@ -79,7 +88,7 @@ func BenchmarkDecodeStep(b *testing.B) {
 }
 
 func TestDecodeAllocatesNothing(t *testing.T) {
-	_, step := decoding(t)
+	_, step := decoding(t, nil)
 	for range 20 {
 		step()
 	}
