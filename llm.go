@@ -94,6 +94,10 @@ func Open(ctx context.Context, o Options) (_ *LLM, err error) {
 	if l.shadow != nil {
 		config.Shadow = l.shadow
 	}
+	// The devices have the weights now: the mapped files need not stay in memory.
+	if err = l.checkpoint.Close(); err != nil {
+		return nil, err
+	}
 	l.engine, err = engine.New(l.runner, engine.Options{Scheduler: config, NoOverlap: o.NoOverlap})
 	if err != nil {
 		return nil, err
@@ -132,8 +136,13 @@ func (l *LLM) Warmup(ctx context.Context) error {
 	const tokens = 4
 	start := time.Now()
 	prompt := []int32{0, 1, 2, 3}
-	stream, err := l.start(ctx, Request{TokenIDs: prompt[:min(len(prompt), l.checkpoint.Program.Vocab, l.maxSeqLen-1)],
-		Params: Params{MaxTokens: tokens, IgnoreEOS: true}}, false)
+	prepared, err := l.Prepare(Request{TokenIDs: prompt[:min(len(prompt), l.checkpoint.Program.Vocab, l.maxSeqLen-1)],
+		Params: Params{MaxTokens: tokens, IgnoreEOS: true}})
+	if err != nil {
+		return err
+	}
+	prepared.stream.narrate = false
+	stream, err := prepared.Stream(ctx)
 	if err != nil {
 		return err
 	}

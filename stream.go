@@ -82,23 +82,41 @@ type Output struct {
 
 // Stream starts a request. An error means that it never ran: bad parameters, a prompt that is too long, a full queue. When
 // ctx ends, the request is aborted.
-func (l *LLM) Stream(ctx context.Context, r Request) (*Stream, error) { return l.start(ctx, r, true) }
-
-func (l *LLM) start(ctx context.Context, r Request, narrate bool) (*Stream, error) {
-	request, err := l.prepare(&r)
+func (l *LLM) Stream(ctx context.Context, r Request) (*Stream, error) {
+	p, err := l.Prepare(r)
 	if err != nil {
 		return nil, err
 	}
-	s := &Stream{llm: l, request: request, includeStop: r.Params.IncludeStop, narrate: narrate,
+	return p.Stream(ctx)
+}
+
+// A Prepared request is rendered, encoded and checked, so that of many either all or none can be started.
+type Prepared struct{ stream *Stream }
+
+// Prepare does all of Stream that needs no engine. Its errors are those of the request itself.
+func (l *LLM) Prepare(r Request) (Prepared, error) {
+	request, err := l.prepare(&r)
+	if err != nil {
+		return Prepared{}, err
+	}
+	s := &Stream{llm: l, request: request, includeStop: r.Params.IncludeStop, narrate: true,
 		stop: stopMatcher{stops: r.Params.Stop, min: r.Params.MinTokens}}
 	if t := l.checkpoint.Tokenizer; t != nil {
 		s.decoder = t.NewDecoder(!r.Params.KeepSpecial)
 	} else if len(r.Params.Stop) > 0 {
-		return nil, &ParamError{"stop", ErrNoTokenizer.Error()}
+		return Prepared{}, &ParamError{"stop", ErrNoTokenizer.Error()}
 	}
-	s.inbox = inbox{wake: make(chan struct{}, 1), logprobs: r.Params.Logprobs != nil, observer: l.observer, started: time.Now()}
+	s.inbox = inbox{wake: make(chan struct{}, 1), logprobs: r.Params.Logprobs != nil, observer: l.observer}
 	request.Sink = &s.inbox
-	if narrate {
+	return Prepared{s}, nil
+}
+
+// Stream starts the request, as LLM.Stream does. It is called once.
+func (p Prepared) Stream(ctx context.Context) (*Stream, error) {
+	s := p.stream
+	l, request := s.llm, s.request
+	s.inbox.started = time.Now()
+	if s.narrate {
 		l.log.Info(fmt.Sprintf("Starting generation run | prompt_tokens=%d max_new_tokens=%d", len(request.Prompt), request.MaxTokens))
 		l.log.Info(fmt.Sprintf("Running prefill_forward with sequence length=%d on device=%s", len(request.Prompt), l.info.Name))
 	}

@@ -95,8 +95,14 @@ func (s *Server) start(ctx context.Context, llm *minisgl.LLM, j *job) (streams [
 			cleanup()
 		}
 	})
-	var group context.Context // of the requests that one id stands for
+	prepared := make([]minisgl.Prepared, len(j.requests)) // all, before any of them runs
 	for i, request := range j.requests {
+		if prepared[i], err = llm.Prepare(request); err != nil {
+			return nil, release, err
+		}
+	}
+	var group context.Context // of the requests that one id stands for
+	for i := range j.requests {
 		if i < len(j.ids) {
 			var cancel context.CancelFunc
 			group, cancel = context.WithCancel(ctx)
@@ -106,7 +112,7 @@ func (s *Server) start(ctx context.Context, llm *minisgl.LLM, j *job) (streams [
 			}
 			cleanups = append(cleanups, func() { s.running.Delete(j.ids[i]) })
 		}
-		stream, err := llm.Stream(group, request)
+		stream, err := prepared[i].Stream(group)
 		if err != nil {
 			return nil, release, err
 		}

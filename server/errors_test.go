@@ -232,3 +232,23 @@ func TestFullQueue(t *testing.T) {
 		t.Errorf("more than ever fits: %d %s", status, text)
 	}
 }
+
+func TestBatchRunsWholeOrNotAtAll(t *testing.T) {
+	s := fakeText(t)
+	long := strings.Repeat(" dog", 600)
+	for _, test := range []struct{ path, body, want string }{
+		{"/v1/completions", `{"prompt": [[1, 2], [200000]]}`, "token 0 is 200000"},
+		{"/v1/completions", `{"prompt": ["a", "` + long + `"], "stream": true}`, "600 tokens"},
+		{"/generate", `{"input_ids": [[1, 2], [3, -1]]}`, "token 1 is -1"},
+		{"/generate", `{"text": ["a", "` + long + `"], "stream": true}`, "600 tokens"},
+		{"/generate", `{"text": ["a", "b"], "sampling_params": [{}, {"top_p": 7}]}`, "top_p"},
+	} {
+		status, _, text := s.do("POST", test.path, test.body)
+		if message := decode[failure](t, text).Error.Message; status != 400 || !strings.Contains(message, test.want) {
+			t.Errorf("%s: %d %s, want 400 and %q", test.path, status, text, test.want)
+		}
+		if stats := s.llm.Stats(); stats.Steps > 0 || stats.Running+stats.Waiting > 0 {
+			t.Fatalf("%s: something of the batch has run: %+v", test.path, stats)
+		}
+	}
+}
