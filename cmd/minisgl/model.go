@@ -31,8 +31,8 @@ type modelFlags struct {
 	MaxRunningRequests int     `default:"256" help:"Requests that run at once."`
 	MaxQueue           int     `name:"max-queued-requests" default:"1024" help:"Requests that wait; more are answered with 429."`
 	MaxSeqLenOverride  int     `help:"Prompt and output of a request together; 0 means what the model was made for."`
-	MaxPrefillLength   int     `aliases:"max-extend-length" help:"Token budget of a step, so the prefill chunk; 0 means what suits the device: 8192 on a GPU, 512 on a CPU."`
-	MemoryRatio        float64 `help:"Share of the device's free memory for weights and KV cache. Default 0.9 on a GPU; on a CPU 0.5 of the available RAM."`
+	MaxPrefillLength   int     `aliases:"max-extend-length" help:"Token budget of a step, so the prefill chunk; 0 means what suits the device: 8192 on a GPU, 256 on a CPU."`
+	MemoryRatio        float64 `help:"Share of the device's free memory for weights and KV cache. Default 0.9 on a GPU; on a CPU 0.7 of the available RAM."`
 	NumPages           int     `help:"KV pages; 0 means as many as the memory ratio allows."`
 	PageSize           int     `default:"16" help:"Tokens of a KV page."`
 	CacheType          string  `aliases:"cache" enum:"radix,naive" default:"radix" help:"Prefix cache: ${enum}."`
