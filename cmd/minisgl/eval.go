@@ -11,10 +11,10 @@ import (
 type evalCmd struct {
 	Goldens        string   `required:"" placeholder:"FILE" help:"What another implementation computed: see tools/goldens."`
 	Out            string   `default:"baselines/latest-eval.json" placeholder:"FILE" help:"The report, JSON."`
-	MaxRegret      *float64 `placeholder:"X" help:"Limit on the log-probability that choosing our likeliest token costs. Default of each limit: what the goldens say, else 0.1."`
-	MaxMeanError   *float64 `placeholder:"X" help:"Limit on the mean distance of log-probabilities, else 0.02."`
-	MaxP99Error    *float64 `name:"max-p99-error" placeholder:"X" help:"Limit on its 99th percentile, else 0.1."`
-	MaxError       *float64 `placeholder:"X" help:"Limit on the largest distance, else 0.5."`
+	MaxRegret      *float64 `placeholder:"X" help:"Limit on the log-probability that choosing our likeliest token costs. Default of each limit: what the goldens say, else 0.25."`
+	MaxMeanError   *float64 `placeholder:"X" help:"Limit on the mean distance of log-probabilities, else 0.1."`
+	MaxP99Error    *float64 `name:"max-p99-error" placeholder:"X" help:"Limit on its 99th percentile, else 0.3."`
+	MaxError       *float64 `placeholder:"X" help:"Limit on the largest distance, else 1."`
 	BatchInvariant bool     `default:"true" negatable:"" help:"Fail if a result in a batch differs by a bit from the result alone."`
 	modelFlags
 }

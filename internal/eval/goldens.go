@@ -146,8 +146,10 @@ func (l *Limits) check() error {
 	return nil
 }
 
-// DefaultLimits fit a device that rounds activations to bfloat16. One that computes in float32 stays a thousand times below.
+// DefaultLimits leave room for a device that rounds activations to bfloat16: transformers in bfloat16 throughout has a regret
+// of 0.14, and errors of 0.06 in the mean, 0.21 and 0.52 at most on the golden model tiny-tied. A device that computes in
+// float32 stays ten thousand times below; goldens made for one should say so in their limits.
 func DefaultLimits() Limits {
-	regret, mean, p99, largest := 0.1, 0.02, 0.1, 0.5
+	regret, mean, p99, largest := 0.25, 0.1, 0.3, 1.0
 	return Limits{&regret, &mean, &p99, &largest}
 }

@@ -44,7 +44,7 @@ type Place struct {
 }
 
 func (p *Place) String() string {
-	return fmt.Sprintf("sequence %d, position %d, token %d: ours %.6g, golden %.6g", p.Sequence, p.Position, p.Token, p.Ours, p.Golden)
+	return fmt.Sprintf("sequence %d, position %d, token %d: ours %.9g, golden %.9g", p.Sequence, p.Position, p.Token, p.Ours, p.Golden)
 }
 
 // scores are what the engine says to each sequence: one Token for each scored index.
