@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"maps"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -35,6 +36,16 @@ func TestMetrics(t *testing.T) {
 	s.post("/v1/completions", `{"prompt": "a b c", "max_tokens": 5, "ignore_eos": true}`)
 	s.post("/v1/completions", `{"prompt": "a", "max_tokens": 1, "ignore_eos": true}`)
 	families := s.scrape()
+	docs, err := os.ReadFile("../docs/serving.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range families {
+		_, bare, _ := strings.Cut(name, ":")
+		if text := string(docs); !strings.Contains(text, "`"+bare+"`") && !strings.Contains(text, "`"+bare+"{") && !strings.Contains(text, "`"+name+"`") {
+			t.Errorf("docs/serving.md does not speak of %s", name)
+		}
+	}
 	counter, gauge, histogram := dto.MetricType_COUNTER, dto.MetricType_GAUGE, dto.MetricType_HISTOGRAM
 	for _, want := range []struct {
 		kind  dto.MetricType
