@@ -3,6 +3,7 @@ package minisgl
 import (
 	"errors"
 	"fmt"
+	"runtime"
 
 	"minisgl/device"
 	"minisgl/internal/shadow"
@@ -12,7 +13,7 @@ import (
 // nothing.
 type Shadow struct {
 	Planner bool   // compare each step with what the planner that does not serve makes of it
-	Device  string // a second device that follows the first, and whose greedy tokens are compared; "": none
+	Device  string // a second device that follows the first on half as many threads, and whose greedy tokens are compared; "": none
 
 	Report   string // file that divergences are appended to, as JSON lines
 	MaxDiffs int    // divergences that are reported; 0: DefaultShadowDiffs
@@ -48,8 +49,12 @@ func (l *LLM) startShadow(program *device.Program, load device.LoadOptions) erro
 	if o.Device == "" {
 		return nil
 	}
+	threads := l.options.Threads
+	if threads == 0 {
+		threads = runtime.GOMAXPROCS(0)
+	}
 	var err error
-	if l.shadowDevice, _, err = device.Open(o.Device, l.options.Threads); err != nil {
+	if l.shadowDevice, _, err = device.Open(o.Device, max(1, threads/2)); err != nil {
 		return fmt.Errorf("shadow: %w", err)
 	}
 	load.Pages, load.MemoryRatio = l.runner.Pages(), 0

@@ -232,18 +232,23 @@ func (a *altered) Wait(s *device.Step) error {
 	return err
 }
 
-// failing is a runner that fails each so many steps, having run them or not.
+// failing is a runner that fails each so many steps, without running them.
 type failing struct {
 	device.Runner
 	every, steps int
 }
 
+func (f *failing) Submit(s *device.Step) {
+	if f.steps++; f.steps%f.every != 0 {
+		f.Runner.Submit(s)
+	}
+}
+
 func (f *failing) Wait(s *device.Step) error {
-	err := f.Runner.Wait(s)
-	if f.steps++; f.steps%f.every == 0 {
+	if f.steps%f.every == 0 {
 		return errors.New("broken")
 	}
-	return err
+	return f.Runner.Wait(s)
 }
 
 // A token that the primary gets wrong is reported once, with what the shadow device thinks of it: the shadow goes on with the

@@ -12,12 +12,12 @@ type table struct {
 	slots    []slot
 }
 
-// unknown is a token that a failed step has left behind.
-const unknown int32 = -1
+// unknown is a token that nobody can tell: a failed step has left it behind.
+const unknown = device.NoToken
 
 // A slot is what a device remembers of a request.
 type slot struct {
-	last           int32   // the token sampled last, as rows read it
+	last           int32   // the token sampled last
 	prompt, output []int32 // what penalties count. Elements are never changed, so that slices of them can be handed on.
 }
 
@@ -75,21 +75,17 @@ func (t *table) mark(place int, have bool) {
 	}
 }
 
-// sampled notes the tokens that the step has drawn.
-func (t *table) sampled(s *device.Step, failed bool) {
+// sampled notes the tokens that the step has drawn. NoToken is unknown: its request ends.
+func (t *table) sampled(s *device.Step) {
 	for i := range s.Outputs {
 		o := &s.Outputs[i]
-		slot := &t.slots[o.Slot]
-		switch {
-		case o.Target != device.Sample:
-		case failed:
-			slot.last = unknown
-		default:
-			token := s.Results[i].Token
-			slot.last = max(token, 0) // so is NoToken read
-			if o.Params.Penalised() && token != device.NoToken {
-				slot.output = append(slot.output, token)
-			}
+		if o.Target != device.Sample {
+			continue
+		}
+		slot, token := &t.slots[o.Slot], s.Results[i].Token
+		slot.last = token
+		if o.Params.Penalised() && token != device.NoToken {
+			slot.output = append(slot.output, token)
 		}
 	}
 }
