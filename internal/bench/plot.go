@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
 	"image/color"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"strings"
 
 	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
@@ -50,12 +52,7 @@ func Plot(path, title string, points []Point) error {
 	}
 	label, load := loadAxis(points)
 	points = slices.Clone(points)
-	slices.SortStableFunc(points, func(a, b Point) int {
-		if load(&a) < load(&b) {
-			return -1
-		}
-		return 1
-	})
+	slices.SortStableFunc(points, func(a, b Point) int { return cmp.Compare(load(&a), load(&b)) })
 	width, height := 24*vg.Centimeter, 8*vg.Centimeter
 	canvas, err := draw.NewFormattedCanvas(width, height, pictureFormat(path))
 	if err != nil {
@@ -93,7 +90,11 @@ func loadAxis(points []Point) (string, func(*Point) float64) {
 
 func (n panel) plot(points []Point, label string, load func(*Point) float64) (*plot.Plot, error) {
 	p := plot.New()
-	p.Title.Text, p.X.Label.Text, p.Y.Min = n.title, label, 0
+	for _, f := range []*font.Font{&p.Title.TextStyle.Font, &p.Legend.TextStyle.Font, &p.X.Label.TextStyle.Font, &p.Y.Label.TextStyle.Font,
+		&p.X.Tick.Label.Font, &p.Y.Tick.Label.Font} {
+		f.Variant = "Sans"
+	}
+	p.Title.Text, p.X.Label.Text = n.title, label
 	p.Add(plotter.NewGrid())
 	add := func(name string, value func(*Point) float64, c color.Color) error {
 		xys := make(plotter.XYs, len(points))
