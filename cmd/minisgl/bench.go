@@ -189,8 +189,8 @@ func (c *benchOnlineCmd) Run(ctx context.Context, io streams) error {
 			return fmt.Errorf("--plot: %w", err)
 		}
 	}
-	err = c.finish(io, report, gate)
 	extended.Print(io.out)
+	err = c.finish(io, report, gate)
 	if failures := extended.Failures(); failures != nil {
 		fmt.Fprintln(io.err, "minisgl:", failures)
 		return errSaid

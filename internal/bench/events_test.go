@@ -179,3 +179,18 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 		t.Errorf("%d connections for 5 requests", len(addresses))
 	}
 }
+
+// What the client spends on each event decides how much of a shared machine it takes from the server.
+func BenchmarkEvents(b *testing.B) {
+	const events = 1000
+	event := `data: {"id":"cmpl-0123456789ABCDEF","object":"text_completion","created":1795304975,"model":"Qwen2.5-0.5B","choices":[{"index":0,"text":" word","logprobs":null,"finish_reason":null}],"usage":null}` + "\n\n"
+	stream := strings.Repeat(event, events) + "data: [DONE]\n\n"
+	b.ReportAllocs()
+	for b.Loop() {
+		r := chunkReader{answer: &answer{}, endpoint: Completions}
+		if err := readEvents(strings.NewReader(stream), r.event); err != nil || r.chunks != events {
+			b.Fatal(r.chunks, err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*events), "ns/event")
+}

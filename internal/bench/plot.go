@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -120,10 +121,26 @@ func (n panel) plot(points []Point, label string, load func(*Point) float64) (*p
 			return nil, err
 		}
 	}
+	p.X.Tick.Marker = ticksAt(points, load)
 	p.Legend.Top, p.Legend.Left = true, true
 	p.Y.Min = 0
 	p.Y.Max *= 1.25 // room for the legend
 	return p, nil
+}
+
+// ticksAt marks the loads that were measured, but for those that would stand on top of each other.
+func ticksAt(points []Point, load func(*Point) float64) plot.Ticker {
+	var ticks plot.ConstantTicks
+	room := load(&points[len(points)-1]) / 16
+	for i := range points {
+		x := load(&points[i])
+		tick := plot.Tick{Value: x}
+		if i == 0 || x-load(&points[i-1]) > room {
+			tick.Label = strconv.FormatFloat(x, 'g', 4, 64)
+		}
+		ticks = append(ticks, tick)
+	}
+	return ticks
 }
 
 func writePicture(path string, picture io.WriterTo) error {
