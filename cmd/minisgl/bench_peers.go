@@ -17,7 +17,7 @@ import (
 
 // peerFlags are what the comparisons have in common.
 type peerFlags struct {
-	Prompt       string   `arg:"" optional:"" default:"Hello, who are you?" help:"The text to continue, greedily and without chat template."`
+	Prompt       string   `arg:"" optional:"" default:"Once upon a time" help:"The text to continue, greedily and without chat template."`
 	MaxNewTokens int      `aliases:"max-tokens" default:"512" help:"Tokens to generate at most."`
 	PeerCmd      []string `sep:"none" placeholder:"NAME=COMMAND" help:"A command to compare with: it prints its answer. {prompt} and {max_new_tokens} are filled in."`
 	Out          string   `placeholder:"FILE" help:"Write the results as JSON, too."`
