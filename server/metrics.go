@@ -1,73 +1,73 @@
 package server
 
 import (
+	"fmt"
+	"io"
+	"math"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-	dto "github.com/prometheus/client_model/go"
 
 	"minisgl/scheduler"
 )
 
 // metrics hears latencies from the engine and shows them, with the engine's own numbers, under the names of both SGLang and
 // vLLM, so that dashboards made for either work. What goes by several names is recorded once.
+//
+// The format is Prometheus' text format 0.0.4, which the tests read with Prometheus' own parser. Its client library is left
+// out because it makes a cold build an eighth longer, and has no histogram that goes by several names.
 type metrics struct {
-	server                         *Server
-	ttft, itl, e2e, prompt, output prometheus.Histogram
-	finished                       [4]atomic.Uint64 // by scheduler.FinishReason
+	server   *Server
+	ttft     *histogram
+	itl      *histogram
+	e2e      *histogram
+	prompt   *histogram
+	output   *histogram
+	finished [4]atomic.Uint64 // by scheduler.FinishReason
 }
 
 var finishReasons = [4]scheduler.FinishReason{scheduler.Stop, scheduler.Length, scheduler.Aborted, scheduler.Failed}
 
 func newMetrics(s *Server) *metrics {
-	histogram := func(bounds ...float64) prometheus.Histogram {
-		return prometheus.NewHistogram(prometheus.HistogramOpts{Name: "nameless", Buckets: bounds})
-	}
 	tokens := []float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000}
 	return &metrics{
 		server: s,
-		ttft:   histogram(0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160),
-		itl: histogram(0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4,
+		ttft:   newHistogram(0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160),
+		itl: newHistogram(0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4,
 			0.5, 0.75, 1, 2.5),
-		e2e:    histogram(0.01, 0.05, 0.1, 0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920),
-		prompt: histogram(tokens...),
-		output: histogram(tokens...),
+		e2e: newHistogram(0.01, 0.05, 0.1, 0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920),
+
+		prompt: newHistogram(tokens...),
+		output: newHistogram(tokens...),
 	}
 }
 
-// The first two run once a token, on the engine's goroutine.
-
-func (m *metrics) TimeToFirstToken(d time.Duration)  { m.ttft.Observe(d.Seconds()) }
-func (m *metrics) InterTokenLatency(d time.Duration) { m.itl.Observe(d.Seconds()) }
+func (m *metrics) TimeToFirstToken(d time.Duration)  { m.ttft.observe(d.Seconds()) }
+func (m *metrics) InterTokenLatency(d time.Duration) { m.itl.observe(d.Seconds()) }
 
 func (m *metrics) Finished(reason scheduler.FinishReason, u scheduler.Usage, d time.Duration) {
-	m.e2e.Observe(d.Seconds())
-	m.prompt.Observe(float64(u.Prompt))
-	m.output.Observe(float64(u.Output))
+	m.e2e.observe(d.Seconds())
+	m.prompt.observe(float64(u.Prompt))
+	m.output.observe(float64(u.Output))
 	m.finished[reason].Add(1)
 }
 
-func (m *metrics) handler() http.HandlerFunc {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(m)
-	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP
+func (m *metrics) serve(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	io.WriteString(w, m.text())
 }
 
-// Describe says nothing: the labels are not known before a model is attached.
-func (m *metrics) Describe(chan<- *prometheus.Desc) {}
-
-// Collect shows nothing until a model is attached.
-func (m *metrics) Collect(out chan<- prometheus.Metric) {
+// text is empty until a model is attached.
+func (m *metrics) text() string {
 	llm := m.server.llm.Load()
 	if llm == nil {
-		return
+		return ""
 	}
 	stats, o := llm.Stats(), llm.Options()
-	e := exposition{out: out, model: strings.ToValidUTF8(m.server.modelName(llm), "\uFFFD")}
+	e := exposition{labels: "model_name=" + quoteLabel(m.server.modelName(llm))}
 	ratio := func(part, whole uint64) float64 { return float64(part) / float64(max(whole, 1)) }
 	used := ratio(uint64(stats.HeldPages), uint64(stats.Pages))
 
@@ -78,8 +78,7 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	e.gauge("Share of the KV pages that running requests hold.", used, "sglang:token_usage vllm:kv_cache_usage_perc vllm:gpu_cache_usage_perc")
 	e.gauge("Share of prompt tokens whose KV was in the prefix cache, since the start.",
 		ratio(stats.CachedTokens, stats.PromptTokens), "sglang:cache_hit_rate")
-	e.gauge("KV pages that nobody holds and that are not free: more than 0 is a bug of the scheduler.", float64(stats.LeakedPages),
-		"minisgl:leaked_pages")
+	e.gauge("KV pages that are held though nothing runs: above 0 there is a fault.", float64(stats.LeakedPages), "minisgl:leaked_pages")
 	e.counter("Tokens of prompts.", stats.PromptTokens, "sglang:prompt_tokens_total vllm:prompt_tokens_total vllm:prefix_cache_queries_total")
 	e.counter("Tokens of prompts whose KV was in the prefix cache.", stats.CachedTokens,
 		"sglang:cached_tokens_total vllm:prefix_cache_hits_total")
@@ -93,55 +92,92 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	e.histogram("Tokens of a request's prompt.", m.prompt, "sglang:prompt_tokens_histogram vllm:request_prompt_tokens")
 	e.histogram("Tokens of a request's output.", m.output, "sglang:generation_tokens_histogram vllm:request_generation_tokens")
 	ended := uint64(0)
+	e.head("vllm:request_success_total", "Requests that ended, by how.", "counter")
 	for _, reason := range finishReasons {
 		n := m.finished[reason].Load()
 		ended += n
-		e.counter("Requests that ended, by how.", n, "vllm:request_success_total", "finished_reason", reason.String())
+		e.line("vllm:request_success_total", `finished_reason="`+reason.String()+`"`, float64(n))
 	}
 	e.counter("Requests that ended.", ended, "sglang:num_requests_total")
 	e.counter("Requests that were aborted.", m.finished[scheduler.Aborted].Load(), "sglang:num_aborted_requests_total")
+	return e.String()
 }
 
-// An exposition emits metrics. Each comes with its names, between which are spaces.
+// An exposition is a page of metrics. Each method takes the names of one metric, with spaces between them.
 type exposition struct {
-	out   chan<- prometheus.Metric
-	model string
+	strings.Builder
+	labels string // of all
 }
 
 func (e *exposition) gauge(help string, value float64, names string) {
-	e.each(names, help, nil, func(d *prometheus.Desc) prometheus.Metric {
-		return prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value)
-	})
-}
-
-// counter takes further labels as names and values in turn.
-func (e *exposition) counter(help string, value uint64, names string, labels ...string) {
-	e.each(names, help, labels, func(d *prometheus.Desc) prometheus.Metric {
-		return prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(value))
-	})
-}
-
-func (e *exposition) histogram(help string, h prometheus.Histogram, names string) {
-	var m dto.Metric
-	h.Write(&m) // never fails
-	buckets := map[float64]uint64{}
-	for _, b := range m.Histogram.Bucket {
-		buckets[b.GetUpperBound()] = b.GetCumulativeCount()
-	}
-	e.each(names, help, nil, func(d *prometheus.Desc) prometheus.Metric {
-		return prometheus.MustNewConstHistogram(d, m.Histogram.GetSampleCount(), m.Histogram.GetSampleSum(), buckets)
-	})
-}
-
-func (e *exposition) each(names, help string, labels []string, metric func(*prometheus.Desc) prometheus.Metric) {
 	for name := range strings.FieldsSeq(names) {
-		all := prometheus.Labels{"model_name": e.model}
-		if strings.HasPrefix(name, "vllm:") { // which counts engines
-			all["engine"] = "0"
+		e.head(name, help, "gauge")
+		e.line(name, "", value)
+	}
+}
+
+func (e *exposition) counter(help string, value uint64, names string) {
+	for name := range strings.FieldsSeq(names) {
+		e.head(name, help, "counter")
+		e.line(name, "", float64(value))
+	}
+}
+
+func (e *exposition) histogram(help string, h *histogram, names string) {
+	for name := range strings.FieldsSeq(names) {
+		e.head(name, help, "histogram")
+		total := uint64(0)
+		for i := range h.counts {
+			bound := "+Inf"
+			if i < len(h.bounds) {
+				bound = number(h.bounds[i])
+			}
+			total += h.counts[i].Load()
+			e.line(name+"_bucket", `le="`+bound+`"`, float64(total))
 		}
-		for i := 0; i < len(labels); i += 2 {
-			all[labels[i]] = labels[i+1]
+		e.line(name+"_sum", "", math.Float64frombits(h.sum.Load()))
+		e.line(name+"_count", "", float64(total))
+	}
+}
+
+func (e *exposition) head(name, help, kind string) {
+	fmt.Fprintf(e, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
+}
+
+func (e *exposition) line(name, label string, value float64) {
+	if label != "" {
+		label = "," + label
+	}
+	if strings.HasPrefix(name, "vllm:") { // which counts engines
+		label = `,engine="0"` + label
+	}
+	fmt.Fprintf(e, "%s{%s%s} %s\n", name, e.labels, label, number(value))
+}
+
+func number(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
+
+func quoteLabel(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(s) + `"`
+}
+
+// A histogram counts values by the least bound that is not below them. It is observed and read without locks.
+type histogram struct {
+	bounds []float64       // ascending
+	counts []atomic.Uint64 // one more than bounds
+	sum    atomic.Uint64   // the bits of a float64
+}
+
+func newHistogram(bounds ...float64) *histogram {
+	return &histogram{bounds: bounds, counts: make([]atomic.Uint64, len(bounds)+1)}
+}
+
+func (h *histogram) observe(x float64) {
+	i, _ := slices.BinarySearch(h.bounds, x)
+	h.counts[i].Add(1)
+	for {
+		old := h.sum.Load()
+		if h.sum.CompareAndSwap(old, math.Float64bits(math.Float64frombits(old)+x)) {
+			return
 		}
-		e.out <- metric(prometheus.NewDesc(name, help, nil, all))
 	}
 }

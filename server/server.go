@@ -93,7 +93,7 @@ func (s *Server) endpoints() map[string]endpoint {
 		"/":                    open(get(s.playground)),
 		"/health":              open(get(s.health)),
 		"/ping":                open(both(s.health)),
-		"/metrics":             open(get(s.metrics.handler())),
+		"/metrics":             open(get(s.metrics.serve)),
 		"/health_generate":     get(s.healthGenerate),
 		"/v1":                  get(s.statusOK),
 		"/v1/models":           get(s.models),

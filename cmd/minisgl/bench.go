@@ -139,7 +139,7 @@ type benchOnlineCmd struct {
 	PrefixGroups    int           `default:"1" help:"How many different shared prefixes there are."`
 	SLOTTFTMs       float64       `name:"slo-ttft-ms" help:"Longest time to first token of a good request."`
 	SLOTPOTMs       float64       `name:"slo-tpot-ms" help:"Longest mean time per token after the first of a good request."`
-	Plot            string        `placeholder:"FILE" help:"Draw latency against load: .png or .svg."`
+	Plot            string        `placeholder:"FILE" help:"Draw latency against load: .png or .svg. Needs a build with -tags plot."`
 }
 
 func (c *benchOnlineCmd) Run(ctx context.Context, io streams) error {

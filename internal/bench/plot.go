@@ -1,15 +1,15 @@
+//go:build plot
+
 package bench
 
 import (
 	"cmp"
-	"fmt"
 	"image/color"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
@@ -19,18 +19,6 @@ import (
 	_ "gonum.org/v1/plot/vg/vgimg" // PNG
 	_ "gonum.org/v1/plot/vg/vgsvg" // SVG
 )
-
-// CheckPlot refuses names of pictures that Plot cannot draw.
-func CheckPlot(path string) error {
-	if format := pictureFormat(path); format != "png" && format != "svg" {
-		return fmt.Errorf("%s: expected a name that ends in .png or .svg", path)
-	}
-	return nil
-}
-
-func pictureFormat(path string) string {
-	return strings.ToLower(strings.TrimPrefix(filepath.Ext(path), "."))
-}
 
 // A panel of a picture: one quantity against load, at the median and at the 99th percentile.
 type panel struct {
@@ -44,6 +32,9 @@ var panels = []panel{
 	{"Time between tokens (ms)", func(p *Point) float64 { return p.ITL.P50 }, func(p *Point) float64 { return p.ITL.P99 }},
 	{"Output tokens per second", func(p *Point) float64 { return p.Summary.ThroughputTokenPerS }, nil},
 }
+
+// pictures says whether this build can draw.
+const pictures = true
 
 // Plot draws latency and throughput against load into a PNG or SVG file: the request rate if any point has one, else the
 // concurrency.

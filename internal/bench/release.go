@@ -7,9 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 
-	"gonum.org/v1/gonum/stat"
+	"gonum.org/v1/gonum/floats"
 )
 
 // ReleaseGate is what a release is held against: each part is checked if its files are named. It is also the form of its
@@ -246,9 +247,14 @@ func variation(values []float64) float64 {
 	if len(values) == 0 {
 		return 0
 	}
-	mean, deviation := stat.PopMeanStdDev(values, nil)
+	n := float64(len(values))
+	mean := floats.Sum(values) / n
 	if mean == 0 {
 		return 0
 	}
-	return deviation / mean
+	squares := 0.0
+	for _, v := range values {
+		squares += (v - mean) * (v - mean)
+	}
+	return math.Sqrt(squares/n) / mean
 }

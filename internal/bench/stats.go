@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"gonum.org/v1/gonum/stat"
+	"gonum.org/v1/gonum/floats"
 )
 
 // A Distribution sums up a list of measurements; all zero if there were none.
@@ -22,7 +22,7 @@ func Distribute(values []float64) Distribution {
 		return Distribution{}
 	}
 	sorted := slices.Sorted(slices.Values(values))
-	return Distribution{Avg: stat.Mean(sorted, nil), P50: percentile(sorted, 0.5), P90: percentile(sorted, 0.9),
+	return Distribution{Avg: floats.Sum(sorted) / float64(len(sorted)), P50: percentile(sorted, 0.5), P90: percentile(sorted, 0.9),
 		P99: percentile(sorted, 0.99), Max: sorted[len(sorted)-1]}
 }
 
