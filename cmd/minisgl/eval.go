@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"minisgl/internal/bench"
 	"minisgl/internal/eval"
 )
 
@@ -43,7 +44,7 @@ func (c *evalCmd) Run(ctx context.Context, io streams) error {
 		return err
 	}
 	report.Goldens = c.Goldens
-	if err := writeReport(c.Out, report); err != nil {
+	if err := bench.WriteJSON(c.Out, report); err != nil {
 		return err
 	}
 	fmt.Fprintf(io.out, "wrote=%s\n", c.Out)

@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"time"
 
+	"minisgl/internal/bench"
 	"minisgl/internal/parity"
 )
 
@@ -71,7 +71,7 @@ func (c *tokenParityCmd) Run(ctx context.Context, io streams) error {
 	if err != nil {
 		return err
 	}
-	if err := writeReport(c.Out, report); err != nil {
+	if err := bench.WriteJSON(c.Out, report); err != nil {
 		return err
 	}
 	if a.Trace = report.FirstDifference(answerA.Sets); c.Trace && a.Trace != nil {
@@ -80,7 +80,7 @@ func (c *tokenParityCmd) Run(ctx context.Context, io streams) error {
 			fmt.Fprintln(io.err, "minisgl: the trace failed:", err)
 		}
 		report.Trace = answer.Trace
-		if err := writeReport(c.Out, report); err != nil {
+		if err := bench.WriteJSON(c.Out, report); err != nil {
 			return err
 		}
 	}
@@ -130,25 +130,4 @@ func (tokenParityJobCmd) Run(ctx context.Context, io streams) error {
 		return err
 	}
 	return json.NewEncoder(io.out).Encode(answer)
-}
-
-// writeReport writes a value as JSON with sorted keys, indented by 2, and makes the folders that the path names.
-func writeReport(path string, value any) error {
-	text, err := json.Marshal(value)
-	if err != nil {
-		return err
-	}
-	var tree any // maps are written with sorted keys, structs are not
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.UseNumber()
-	if err := decoder.Decode(&tree); err != nil {
-		return err
-	}
-	if text, err = json.MarshalIndent(tree, "", "  "); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile(path, append(text, '\n'), 0o644)
 }

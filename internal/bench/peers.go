@@ -190,7 +190,7 @@ func (b *firstByte) Write(p []byte) (int, error) {
 
 // WriteRuns writes runs as JSON.
 func WriteRuns(path, mode, prompt string, maxNewTokens int, runs []Run) error {
-	return writeJSON(path, map[string]any{"mode": mode, "timestamp_utc": timestamp(), "prompt": prompt, "max_new_tokens": maxNewTokens, "runs": runs})
+	return WriteJSON(path, map[string]any{"mode": mode, "timestamp_utc": timestamp(), "prompt": prompt, "max_new_tokens": maxNewTokens, "runs": runs})
 }
 
 // ModelPath asks a server of ours where its model lies; empty if it does not tell.

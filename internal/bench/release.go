@@ -69,7 +69,7 @@ func (g *ReleaseGate) Run() (*ReleaseReport, error) {
 		}
 	}
 	r.GatePassed = len(r.GateFailures) == 0
-	if err := writeJSON(g.Out, r); err != nil {
+	if err := WriteJSON(g.Out, r); err != nil {
 		return nil, err
 	}
 	if !r.GatePassed {

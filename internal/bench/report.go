@@ -49,7 +49,7 @@ func (r *Report) Finish(gate *Gate, path string) error {
 		passed := len(r.GateFailures) == 0
 		r.GatePassed = &passed
 	}
-	if err := writeJSON(path, r); err != nil {
+	if err := WriteJSON(path, r); err != nil {
 		return err
 	}
 	if len(r.GateFailures) > 0 {
@@ -61,8 +61,8 @@ func (r *Report) Finish(gate *Gate, path string) error {
 // timestamp is now, as Python's datetime.isoformat writes it.
 func timestamp() string { return time.Now().UTC().Format("2006-01-02T15:04:05.000000-07:00") }
 
-// writeJSON writes a value with sorted keys and an indent of 2, and makes the folders that the path names.
-func writeJSON(path string, value any) error {
+// WriteJSON writes a value with sorted keys and an indent of 2, and makes the folders that the path names.
+func WriteJSON(path string, value any) error {
 	raw, err := json.Marshal(value)
 	if err != nil {
 		return err
