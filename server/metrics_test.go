@@ -35,6 +35,8 @@ func TestMetrics(t *testing.T) {
 	s := fakeText(t)
 	s.post("/v1/completions", `{"prompt": "a b c", "max_tokens": 5, "ignore_eos": true}`)
 	s.post("/v1/completions", `{"prompt": "a", "max_tokens": 1, "ignore_eos": true}`)
+	// The engine counts a step behind the answers that the step ended.
+	eventually(t, "both are counted", func() bool { stats := s.llm.Stats(); return stats.Running == 0 && stats.OutputTokens == 6 })
 	families := s.scrape()
 	docs, err := os.ReadFile("../docs/serving.md")
 	if err != nil {
