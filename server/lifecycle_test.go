@@ -67,7 +67,7 @@ func TestLeavingClientFreesPages(t *testing.T) {
 		<-answered
 		eventually(t, "pages are free", func() bool { stats := s.llm.Stats(); return stats.HeldPages == 0 && stats.Running == 0 })
 		// One step may be running when the abort arrives and one may be queued behind it; the network takes its time, too.
-		if steps := s.llm.Stats().Steps - before.Steps; steps > 50 { // of 480
+		if steps := s.llm.Stats().Steps - before.Steps; steps > 20 {
 			t.Errorf("%d more steps after the client had left", steps)
 		}
 	}
