@@ -68,8 +68,12 @@ func chat(ctx context.Context, io streams, llm *minisgl.LLM, params minisgl.Para
 	lines := readLines(ctx, io)
 	for {
 		fmt.Fprint(io.out, "User: ")
-		line, ok := <-lines
-		if !ok || strings.TrimSpace(line) == "" {
+		var line string // stays empty at the end of input and at an interrupt
+		select {
+		case line = <-lines:
+		case <-ctx.Done():
+		}
+		if strings.TrimSpace(line) == "" {
 			fmt.Fprintln(io.out)
 			return nil
 		}
@@ -92,7 +96,7 @@ func chat(ctx context.Context, io streams, llm *minisgl.LLM, params minisgl.Para
 	}
 }
 
-// readLines reads lines until the context ends, which a blocked read would not notice.
+// readLines reads lines in the background, so that an interrupt need not wait for the next one.
 func readLines(ctx context.Context, io streams) <-chan string {
 	lines := make(chan string)
 	go func() {
@@ -107,20 +111,5 @@ func readLines(ctx context.Context, io streams) <-chan string {
 			}
 		}
 	}()
-	out := make(chan string)
-	go func() {
-		defer close(out)
-		for {
-			select {
-			case line, ok := <-lines:
-				if !ok {
-					return
-				}
-				out <- line
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return out
+	return lines
 }
