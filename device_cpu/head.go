@@ -94,20 +94,7 @@ func (h *head) runUnit(unit, worker int) {
 	panels := min(headPanels, w.panels()-panel)
 	rows := len(h.chosen)
 	scratch := h.scratch[worker]
-	tiles := ceil(rows, h.kernels.tileRows)
-	block := inputBlock
-	if tiles == 1 {
-		block = 8 * inputBlock
-	}
-	for p := range panels {
-		for k := 0; k < w.cols; k += block {
-			for t := range tiles {
-				from, to := share(rows, tiles, t)
-				w.tile(h.kernels, panel+p, k, min(block, w.cols-k), scratch[from*headStride+p*panelWidth:], headStride,
-					h.in.data[from*h.in.stride+k:], h.in.stride, to-from, min(k, 1))
-			}
-		}
-	}
+	h.multiply(w, h.in, panel, panels, 0, rows, scratch, headStride)
 	first := panel * panelWidth
 	n := min(panels*panelWidth, w.rows-first)
 	for k := range rows {

@@ -49,11 +49,11 @@ func (l *linear) runUnit(unit, worker int) {
 	panel := unit % groups * unitPanels
 	panels := min(unitPanels, w.panels()-panel)
 	if l.op.vector == nil && !l.add {
-		l.multiply(panel, panels, first, end, l.out.data[first*l.out.stride+panel*panelWidth:], l.out.stride)
+		l.multiply(w, l.in, panel, panels, first, end, l.out.data[first*l.out.stride+panel*panelWidth:], l.out.stride)
 		return
 	}
 	sums := l.sums[worker]
-	l.multiply(panel, panels, first, end, sums, unitStride)
+	l.multiply(w, l.in, panel, panels, first, end, sums, unitStride)
 	from, n := panel*panelWidth, panels*panelWidth
 	for row := first; row < end; row++ {
 		sum := sums[(row-first)*unitStride:][:n]
@@ -69,10 +69,9 @@ func (l *linear) runUnit(unit, worker int) {
 	}
 }
 
-// multiply computes the outputs of some panels for rows first to end into c.
-func (l *linear) multiply(panel, panels, first, end int, c []float32, stride int) {
-	w := l.op.weight
-	tiles := ceil(end-first, l.kernels.tileRows)
+// multiply computes the outputs of some panels of a weight for rows first to end of in, into c.
+func (r *runner) multiply(w *matrix, in buffer, panel, panels, first, end int, c []float32, stride int) {
+	tiles := ceil(end-first, r.kernels.tileRows)
 	block := inputBlock
 	if tiles == 1 {
 		block = 8 * inputBlock // one tile has no use for weights in the cache, only for short calls
@@ -82,8 +81,8 @@ func (l *linear) multiply(panel, panels, first, end int, c []float32, stride int
 		for p := range panels {
 			for t := range tiles {
 				from, to := share(end-first, tiles, t)
-				w.tile(l.kernels, panel+p, k, n, c[from*stride+p*panelWidth:], stride,
-					l.in.data[(first+from)*l.in.stride+k:], l.in.stride, to-from, add)
+				w.tile(r.kernels, panel+p, k, n, c[from*stride+p*panelWidth:], stride,
+					in.data[(first+from)*in.stride+k:], in.stride, to-from, add)
 			}
 		}
 	}
