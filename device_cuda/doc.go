@@ -1,0 +1,4 @@
+//go:build cuda
+
+// Package cuda is the CUDA device.
+package cuda

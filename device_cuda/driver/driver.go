@@ -1,0 +1,67 @@
+//go:build cuda
+
+// Package driver is the only place that speaks to CUDA, and the only one with cgo. It opens libcuda and NVRTC when a Card is
+// opened, so that a program built with the tag cuda starts on machines that have neither.
+//
+// A Card belongs to one goroutine locked to its operating system thread, which owns the context: every method may be called
+// from any goroutine and is carried out there, in order. Steps are the exception that matters for speed: Submit makes one
+// call into C, and Ticket.Wait waits on a second such thread, so that the next step can be submitted meanwhile.
+package driver
+
+import "unsafe"
+
+// Options of Open.
+type Options struct {
+	// Libraries to load instead of the system's libcuda.so.1 and libnvrtc.so.*; "" for those. Open fills them from
+	// MINISGL_CUDA_LIBRARY and MINISGL_NVRTC_LIBRARY where they are empty.
+	CUDA, NVRTC string
+	// Cache is the folder of compiled kernels; "": minisgl/kernels in the user's cache folder; "-": none.
+	Cache string
+	// Check synchronises after each kernel and says which one failed. MINISGL_CUDA_CHECK=1 sets it.
+	Check bool
+}
+
+// Info describes a card.
+type Info struct {
+	Name            string // "NVIDIA H100 80GB HBM3"
+	Major, Minor    int    // compute capability
+	Multiprocessors int
+	SharedPerBlock  int   // bytes of shared memory that a block may ask for
+	L2              int   // bytes
+	MemoryTotal     int64 // bytes
+	MemoryFree      int64
+	Driver          string // "580.95 (CUDA 13.0)", as far as it is known
+}
+
+// A Ptr is an address in a card's memory.
+type Ptr uint64
+
+// Offset returns the address `bytes` further on.
+func (p Ptr) Offset(bytes int64) Ptr { return p + Ptr(bytes) }
+
+// Pinned is host memory that the card can read and write.
+type Pinned struct {
+	Bytes []byte
+	Ptr   Ptr // its address for kernels
+}
+
+// A Function is a kernel of a module.
+type Function struct {
+	Name   string
+	handle unsafe.Pointer
+}
+
+// A Launch is one kernel and its only argument, a struct passed by value.
+type Launch struct {
+	Function  Function
+	Grid      [3]int // blocks
+	Block     int    // threads of a block
+	Shared    int    // bytes of dynamic shared memory
+	Params    []byte // the argument, as laid out in C
+	Dependent bool   // programmatic dependent launch: the kernel calls wait() itself
+}
+
+// Bytes returns the memory of a parameter struct, for Launch.Params. The struct must be laid out as in C and hold no Go pointers.
+func Bytes[T any](params *T) []byte {
+	return append([]byte(nil), unsafe.Slice((*byte)(unsafe.Pointer(params)), unsafe.Sizeof(*params))...)
+}
