@@ -2,7 +2,11 @@
 
 package kernels
 
-import "minisgl/device_cuda/driver"
+import (
+	"errors"
+
+	"minisgl/device_cuda/driver"
+)
 
 // An Epilogue is what happens to the outputs of a matrix product before they are stored.
 type Epilogue int
@@ -35,4 +39,13 @@ type Linear struct {
 	Positions, Cells driver.Ptr
 	CosSin           driver.Ptr // (MaxPositions, HeadDim) float32: HeadDim/2 cosines, then as many sines
 	Keys, Values     driver.Ptr // the layer's cache, see attention.go
+}
+
+// NormFused says whether Linear applies an RMSNorm itself in steps of at most maxRows rows; in larger steps every block would
+// repeat the norm of many rows, and a kernel of its own is quicker.
+func NormFused(maxRows int) bool { return maxRows <= 16 }
+
+// Linear is the launch that computes l for at most maxRows rows.
+func (s *Set) Linear(l Linear, maxRows int) (driver.Launch, error) {
+	return driver.Launch{}, errors.New("linear: to come")
 }

@@ -1,0 +1,20 @@
+// RMSNorm, y = x / sqrt(mean(x²) + eps) · weight, in the one rounding that every kernel uses.
+#pragma once
+#include "common.cuh"
+
+// The factor 1/sqrt(mean(x²) + eps) of a row, for a whole warp: lane l adds the squares of values l, l+32, … in order, then the
+// butterfly. Loads go out 32 at a time, because a row comes from the L2 cache and nothing else can begin before its sum.
+__device__ __forceinline__ float rms_scale(const float* row, int width, float eps) {
+    const int lane = threadIdx.x % 32;
+    float sum = 0.f;
+    for (int base = lane; base < width; base += 1024) {
+        float x[32];
+#pragma unroll
+        for (int i = 0; i < 32; i++) x[i] = base + 32 * i < width ? row[base + 32 * i] : 0.f;
+#pragma unroll
+        for (int i = 0; i < 32; i++) sum = __fmaf_rn(x[i], x[i], sum);
+    }
+    return 1.f / sqrtf(warp_sum(sum) / (float)width + eps);
+}
+
+__device__ __forceinline__ float normalised(float x, float scale, float weight) { return __fmul_rn(__fmul_rn(x, scale), weight); }

@@ -1,0 +1,16 @@
+// Rotary positions and the place of a key or value in the cache, in the one form that every kernel uses.
+#pragma once
+#include "common.cuh"
+
+// Rotates dimensions i and i + HEAD_DIM/2 of a head: (low, high) becomes (low·cos − high·sin, high·cos + low·sin).
+__device__ __forceinline__ void rotate(float& low, float& high, float cosine, float sine) {
+    const float turned = __fmaf_rn(low, cosine, -__fmul_rn(high, sine));
+    high = __fmaf_rn(high, cosine, __fmul_rn(low, sine));
+    low = turned;
+}
+
+// Where the HEAD_DIM values of a KV head lie in a layer's Keys or Values, (pages, KV_HEADS, PAGE_SIZE, HEAD_DIM), for the cell
+// page·PAGE_SIZE + offset.
+__device__ __forceinline__ i64 cache_row(int cell, int head) {
+    return (((i64)(cell / PAGE_SIZE) * KV_HEADS + head) * PAGE_SIZE + cell % PAGE_SIZE) * HEAD_DIM;
+}
