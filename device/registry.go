@@ -13,7 +13,9 @@ type Driver struct {
 	Help string // one line: "CPU with SIMD kernels (variants: generic, avx2, avx512)"
 	// Auto ranks the driver for the spec "auto": the highest that opens wins. 0: only by name.
 	Auto int
-	Open func(OpenOptions) (Device, error)
+	// Count is how many devices there are; with their indices they are "cuda:0", "cuda:1" and so on. nil: one, without index.
+	Count func() int
+	Open  func(OpenOptions) (Device, error)
 }
 
 // OpenOptions says which of a driver's devices to open.

@@ -54,6 +54,24 @@ type Stats struct {
 	LeakedPages int
 }
 
+// Add adds what another scheduler holds and has done.
+func (st *Stats) Add(o Stats) {
+	st.Running += o.Running
+	st.Waiting += o.Waiting
+	st.Pages += o.Pages
+	st.FreePages += o.FreePages
+	st.CachedPages += o.CachedPages
+	st.HeldPages += o.HeldPages
+	st.TokensInUse += o.TokensInUse
+	st.Steps += o.Steps
+	st.PromptTokens += o.PromptTokens
+	st.CachedTokens += o.CachedTokens
+	st.OutputTokens += o.OutputTokens
+	st.Retractions += o.Retractions
+	st.Evictions += o.Evictions
+	st.LeakedPages += o.LeakedPages
+}
+
 // A flight is a step between Plan and Commit.
 type flight struct {
 	step   *device.Step
@@ -251,6 +269,9 @@ func (s *Scheduler) FlushCache() bool {
 	s.tree.Evict(s.tree.Evictable())
 	return len(s.running) == 0 && s.leaving == 0
 }
+
+// CachedPrefix is how many of the first tokens have their KV in the tree.
+func (s *Scheduler) CachedPrefix(tokens []int32) int { return s.tree.Prefix(tokens) }
 
 // Idle reports whether there is nothing to plan and nothing in flight.
 func (s *Scheduler) Idle() bool { return len(s.byID) == 0 && s.inFlight == 0 }

@@ -83,6 +83,17 @@ func (e *Engine) Submit(r *scheduler.Request) error {
 	return nil
 }
 
+// CachedPrefix is how many of the first tokens of a prompt are in the prefix cache now; -1 if the engine takes no more requests. It
+// does not wait for the device.
+func (e *Engine) CachedPrefix(tokens []int32) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return -1
+	}
+	return e.scheduler.CachedPrefix(tokens)
+}
+
 // Abort ends a request wherever it is; its Sink's Finish is called within one step. Unknown and ended ids are ignored. A
 // Sink may call it.
 func (e *Engine) Abort(id string) {
