@@ -2,7 +2,10 @@
 
 package kernels
 
-import "minisgl/device_cuda/driver"
+import (
+	"minisgl/device"
+	"minisgl/device_cuda/driver"
+)
 
 // KV cache of a layer: Keys and Values are (pages, KVHeads, PageSize, HeadDim) of Elements each.
 
@@ -18,10 +21,11 @@ type AttentionItem struct {
 	Row      int32 // first row of the step
 	Rows     int32 // rows, at consecutive positions
 	Position int32 // of the first row
+	Stored   int32 // positions below were stored by earlier steps, so they may be read before this step's rows are done
 	Table    int32 // where the sequence's page table begins in Tables
 	Split    int32 // first split
 	Splits   int32 // splits
-	Partial  int32 // where partial results go (units of one item's rows); -1: the item has all splits and writes the result
+	Partial  int32 // first of the units that hold the rows' splits, unit Partial + split·Rows + row; -1: the item has all splits and writes the result
 	Parts    int32 // items that share the rows; the last to finish merges
 }
 
@@ -31,8 +35,54 @@ type Attention struct {
 	QKV          driver.Ptr // float32, rows of QKVStride, rotated; query heads first
 	QKVStride    int
 	Keys, Values driver.Ptr
-	Out          driver.Ptr // Elements, rows of OutStride
+	Out          driver.Ptr // Elements, rows of OutStride; values behind Heads·HeadDim become zero
 	OutStride    int
 	Scale        float32
-	Scratch      driver.Ptr // partial results and counters, AttentionScratch bytes, zeroed once
+	Scratch      driver.Ptr // AttentionScratch bytes, zeroed once; plans of one stream share it
+}
+
+// attentionUnits is how many splits of rows can have partial results in a step. A context that finds no more room is not cut up.
+const attentionUnits = 4096
+
+// PlanAttention appends the items of a step: longest first, about as many as keep the card's multiprocessors busy where the step
+// has enough to do, and at most AttentionItems(rows). firstTables[i] is where the page table of sequences[i] begins in Tables.
+func (s *Set) PlanAttention(items []AttentionItem, sequences []device.Sequence, firstTables []int32) []AttentionItem {
+	return attentionPlan{group: s.Heads / s.KVHeads, aim: s.attentionAim()}.items(items, sequences, firstTables)
+}
+
+// AttentionItems is the largest number of items of a step of so many rows.
+func (s *Set) AttentionItems(maxRows int) int { return maxRows + s.attentionAim() }
+
+// AttentionScratch is the bytes of Attention.Scratch.
+func (s *Set) AttentionScratch() int64 {
+	return attentionUnits * 4 * int64(s.KVHeads+s.Heads*(2+s.HeadDim))
+}
+
+// attentionAim is how many items of each KV head keep the card busy: attentionResident blocks fit a multiprocessor.
+func (s *Set) attentionAim() int {
+	return ceil(s.info.Multiprocessors*s.attentionResident(), s.KVHeads)
+}
+
+func (s *Set) attentionResident() int {
+	return max(1, s.info.SharedPerBlock/(s.attentionShared()+1024))
+}
+
+func (s *Set) attentionShared() int { return 0 }
+
+type attentionParams struct {
+	Step, Items, Tables, QKV, Keys, Values, Out, Counters, Sums, Partials driver.Ptr
+	QKVStride, OutStride                                                  int32
+	Scale                                                                 float32
+	_                                                                     int32
+}
+
+const attentionThreads = 128
+
+// Attention describes the launch.
+func (s *Set) Attention(a Attention, maxRows int) driver.Launch {
+	sums := a.Scratch.Offset(int64(attentionUnits * s.KVHeads * 4))
+	blocks := min(s.AttentionItems(maxRows), s.attentionAim())
+	return s.launch("attention", "attention", [3]int{blocks, s.KVHeads, 1}, attentionThreads, s.attentionShared(), driver.Bytes(&attentionParams{
+		a.Step.Header, a.Step.Items, a.Step.Tables, a.QKV, a.Keys, a.Values, a.Out,
+		a.Scratch, sums, sums.Offset(int64(attentionUnits * s.Heads * 8)), int32(a.QKVStride), int32(a.OutStride), a.Scale, 0}))
 }
