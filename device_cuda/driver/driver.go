@@ -8,8 +8,6 @@
 // call into C, and Ticket.Wait waits on a second such thread, so that the next step can be submitted meanwhile.
 package driver
 
-import "unsafe"
-
 // Options of Open.
 type Options struct {
 	// Libraries to load instead of the system's libcuda.so.1 and libnvrtc.so.*; "" for those. Open fills them from
@@ -19,6 +17,9 @@ type Options struct {
 	Cache string
 	// Check synchronises after each kernel and says which one failed. MINISGL_CUDA_CHECK=1 sets it.
 	Check bool
+	// FailStep is the number of a step, counted from 1, that ends as if a kernel had failed in it; 0: none. It is there to see
+	// that everything ends well then. MINISGL_CUDA_FAIL_STEP sets it.
+	FailStep uint64
 }
 
 // Info describes a card.
@@ -43,25 +44,4 @@ func (p Ptr) Offset(bytes int64) Ptr { return p + Ptr(bytes) }
 type Pinned struct {
 	Bytes []byte
 	Ptr   Ptr // its address for kernels
-}
-
-// A Function is a kernel of a module.
-type Function struct {
-	Name   string
-	handle unsafe.Pointer
-}
-
-// A Launch is one kernel and its only argument, a struct passed by value.
-type Launch struct {
-	Function  Function
-	Grid      [3]int // blocks
-	Block     int    // threads of a block
-	Shared    int    // bytes of dynamic shared memory
-	Params    []byte // the argument, as laid out in C
-	Dependent bool   // programmatic dependent launch: the kernel calls wait() itself
-}
-
-// Bytes returns the memory of a parameter struct, for Launch.Params. The struct must be laid out as in C and hold no Go pointers.
-func Bytes[T any](params *T) []byte {
-	return append([]byte(nil), unsafe.Slice((*byte)(unsafe.Pointer(params)), unsafe.Sizeof(*params))...)
 }

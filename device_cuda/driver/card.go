@@ -1,0 +1,344 @@
+//go:build cuda
+
+package driver
+
+/*
+#include <stdlib.h>
+#include "driver.h"
+*/
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"runtime"
+	"strconv"
+	"sync"
+	"unsafe"
+
+	"minisgl/device"
+)
+
+// ErrLost is wrapped by the error of whatever a card could not do because it, or the driver, has failed before: nothing works
+// on it any more. ErrMemory is wrapped where memory does not suffice. They are those of package device.
+var ErrLost, ErrMemory = device.ErrLost, device.ErrMemory
+
+var errClosed = errors.New("the card is closed")
+
+// inFlight is how many steps may be queued on the card before Submit blocks.
+const inFlight = 16
+
+// A Card is an opened card. Its methods may be called from any goroutine.
+type Card struct {
+	api      *C.cuda
+	compiler *C.nvrtc
+	options  Options
+	ordinal  int
+	info     Info
+	device   C.device_id
+
+	gate     sync.Mutex // orders what is sent to the owner
+	closed   bool
+	sent     uint64 // steps submitted
+	requests chan request
+	ended    chan struct{} // closed when the owner is gone
+
+	state    sync.Mutex // guards lost and finished
+	changed  sync.Cond  // of state
+	lost     error      // what failed, wrapping ErrLost
+	finished uint64     // steps that ran to their end without an error
+
+	// The rest is the owner's alone.
+	context unsafe.Pointer
+	stream  unsafe.Pointer
+	events  [inFlight + 2]unsafe.Pointer // event of step n: n modulo their number; two more than the waiter's queue holds
+	waiting chan uint64                  // steps whose event is recorded, for the waiter
+	staging staging
+	memory  map[Ptr]int64
+	pinned  map[unsafe.Pointer]int64
+	modules map[*Module]struct{}
+	plans   map[*Plan]struct{}
+}
+
+// A request is a step, or a call of anything else.
+type request struct {
+	call func()
+	step
+}
+
+// Count returns the number of cards.
+func Count(o Options) (int, error) {
+	api, err := openCUDA(o.complete())
+	if err != nil {
+		return 0, err
+	}
+	count, err := countCards(api)
+	return count, err
+}
+
+func countCards(api *C.cuda) (int, error) {
+	var count C.int
+	code := C.do_cuDeviceGetCount(api, &count)
+	if code == noDevice || code == notInitialized {
+		return 0, nil
+	}
+	return int(count), failure(api, code)
+}
+
+// Open opens a card: 0 is the first that CUDA_VISIBLE_DEVICES leaves. An error is one line that says what is missing.
+func Open(ordinal int, o Options) (*Card, error) {
+	o = o.complete()
+	api, err := openCUDA(o)
+	if err != nil {
+		return nil, err
+	}
+	switch count, err := countCards(api); {
+	case err != nil:
+		return nil, fmt.Errorf("cannot count the cards: %w", err)
+	case count == 0:
+		return nil, errors.New("no CUDA card: the driver finds none (does CUDA_VISIBLE_DEVICES hide them?)")
+	case ordinal < 0 || ordinal >= count:
+		return nil, fmt.Errorf("no card cuda:%d: the driver finds %d, cuda:0 to cuda:%d", ordinal, count, count-1)
+	}
+	compiler, err := openNVRTC(o.NVRTC)
+	if err != nil {
+		return nil, err
+	}
+	c := &Card{
+		api: api, compiler: compiler, options: o, ordinal: ordinal,
+		requests: make(chan request, inFlight), waiting: make(chan uint64, inFlight), ended: make(chan struct{}),
+		memory: map[Ptr]int64{}, pinned: map[unsafe.Pointer]int64{}, modules: map[*Module]struct{}{}, plans: map[*Plan]struct{}{},
+	}
+	c.changed.L = &c.state
+	opened := make(chan error)
+	go c.own(opened)
+	if err := <-opened; err != nil {
+		return nil, fmt.Errorf("cuda:%d: %w", ordinal, err)
+	}
+	return c, nil
+}
+
+// complete fills in what the environment says.
+func (o Options) complete() Options {
+	if o.CUDA == "" {
+		o.CUDA = os.Getenv("MINISGL_CUDA_LIBRARY")
+	}
+	if o.NVRTC == "" {
+		o.NVRTC = os.Getenv("MINISGL_NVRTC_LIBRARY")
+	}
+	if o.FailStep == 0 {
+		o.FailStep, _ = strconv.ParseUint(os.Getenv("MINISGL_CUDA_FAIL_STEP"), 10, 64)
+	}
+	o.Check = o.Check || os.Getenv("MINISGL_CUDA_CHECK") == "1"
+	return o
+}
+
+// own is the goroutine whose thread has the context. Its thread ends with it.
+func (c *Card) own(opened chan<- error) {
+	runtime.LockOSThread()
+	if err := c.start(); err != nil {
+		c.stop()
+		opened <- err
+		return
+	}
+	waited := make(chan struct{})
+	go c.wait(waited)
+	opened <- nil
+	for r := range c.requests {
+		if r.call != nil {
+			r.call()
+		} else {
+			c.submit(r.step)
+		}
+	}
+	close(c.waiting)
+	<-waited
+	c.stop()
+	close(c.ended)
+}
+
+func (c *Card) start() error {
+	var name [256]C.char
+	var major, minor, processors, shared, l2 C.int
+	var total C.size_t
+	stream, event := &c.stream, C.uint(C.EVENT_DISABLE_TIMING)
+	for _, call := range []func() C.int{
+		func() C.int { return C.do_cuDeviceGet(c.api, &c.device, C.int(c.ordinal)) },
+		func() C.int { return C.do_cuDeviceGetName(c.api, &name[0], C.int(len(name)-1), c.device) },
+		func() C.int { return C.do_cuDeviceGetAttribute(c.api, &major, C.DEVICE_MAJOR, c.device) },
+		func() C.int { return C.do_cuDeviceGetAttribute(c.api, &minor, C.DEVICE_MINOR, c.device) },
+		func() C.int { return C.do_cuDeviceGetAttribute(c.api, &processors, C.DEVICE_MULTIPROCESSORS, c.device) },
+		func() C.int { return C.do_cuDeviceGetAttribute(c.api, &shared, C.DEVICE_SHARED_PER_BLOCK, c.device) },
+		func() C.int { return C.do_cuDeviceGetAttribute(c.api, &l2, C.DEVICE_L2, c.device) },
+		func() C.int { return C.do_cuDeviceTotalMem_v2(c.api, &total, c.device) },
+		func() C.int { return C.do_cuDevicePrimaryCtxRetain(c.api, &c.context, c.device) },
+		func() C.int { return C.do_cuCtxSetCurrent(c.api, c.context) },
+		func() C.int { return C.do_cuStreamCreate(c.api, stream, C.STREAM_NON_BLOCKING) },
+	} {
+		if code := call(); code != 0 {
+			return failure(c.api, code)
+		}
+	}
+	for i := range c.events {
+		if code := C.do_cuEventCreate(c.api, &c.events[i], event); code != 0 {
+			return failure(c.api, code)
+		}
+	}
+	c.info = Info{
+		Name: C.GoString(&name[0]), Major: int(major), Minor: int(minor), Multiprocessors: int(processors),
+		SharedPerBlock: int(shared), L2: int(l2), MemoryTotal: int64(total), Driver: c.driverVersion(),
+	}
+	return nil
+}
+
+var versionNumber = regexp.MustCompile(`\d+\.\d+(\.\d+)?`)
+
+// driverVersion names the kernel module, which has told its version in this file since 2000, and the CUDA version.
+func (c *Card) driverVersion() string {
+	var version C.int
+	C.do_cuDriverGetVersion(c.api, &version)
+	text, _ := os.ReadFile("/proc/driver/nvidia/version")
+	if number := versionNumber.Find(text); number != nil {
+		return fmt.Sprintf("%s (CUDA %s)", number, cudaVersion(version))
+	}
+	return "CUDA " + cudaVersion(version)
+}
+
+// stop gives back what the card holds; the driver may refuse after a failure, and then there is nothing to be done.
+func (c *Card) stop() {
+	if c.context == nil {
+		return
+	}
+	if c.failed() == nil {
+		c.release()
+	}
+	C.do_cuDevicePrimaryCtxRelease_v2(c.api, c.device)
+}
+
+func (c *Card) release() {
+	for p := range c.plans {
+		p.release()
+	}
+	for m := range c.modules {
+		C.do_cuModuleUnload(c.api, m.handle)
+	}
+	for p := range c.memory {
+		C.do_cuMemFree_v2(c.api, C.device_pointer(p))
+	}
+	for p := range c.pinned {
+		C.do_cuMemFreeHost(c.api, p)
+	}
+	for _, b := range c.staging.buffers {
+		if b.Bytes != nil {
+			C.do_cuMemFreeHost(c.api, unsafe.Pointer(&b.Bytes[0]))
+		}
+	}
+	c.dropEvents(c.staging.read[:])
+	c.dropEvents(c.events[:])
+	if c.stream != nil {
+		C.do_cuStreamDestroy_v2(c.api, c.stream)
+	}
+}
+
+// Close waits for the steps that were submitted, then gives back all that the card holds. In check mode memory that nobody
+// freed is an error, so that tests find leaks.
+func (c *Card) Close() error {
+	var leak error
+	c.gate.Lock()
+	if c.closed {
+		c.gate.Unlock()
+		return nil
+	}
+	c.closed = true
+	c.requests <- request{call: func() { leak = c.leak() }}
+	close(c.requests)
+	c.gate.Unlock()
+	<-c.ended
+	return leak
+}
+
+func (c *Card) leak() error {
+	if !c.options.Check || c.failed() != nil {
+		return nil
+	}
+	var bytes int64
+	for _, n := range c.memory {
+		bytes += n
+	}
+	for _, n := range c.pinned {
+		bytes += n
+	}
+	if n := len(c.memory) + len(c.pinned); n > 0 {
+		return fmt.Errorf("cuda:%d: %d pieces of memory, %s, were not freed before Close", c.ordinal, n, size(bytes))
+	}
+	return nil
+}
+
+// Info describes the card; MemoryFree is as of now, and 0 on a card that is lost or closed.
+func (c *Card) Info() Info {
+	info := c.info
+	_ = c.do("memory information", func() C.int {
+		var free, total C.size_t
+		code := C.do_cuMemGetInfo_v2(c.api, &free, &total)
+		info.MemoryFree = int64(free)
+		return code
+	})
+	return info
+}
+
+// on runs f on the owner's thread, unless the card is closed or lost.
+func (c *Card) on(f func() error) error {
+	answer := make(chan error, 1)
+	c.gate.Lock()
+	if c.closed {
+		c.gate.Unlock()
+		return errClosed
+	}
+	c.requests <- request{call: func() {
+		err := c.failed()
+		if err == nil {
+			err = f()
+		}
+		answer <- err
+	}}
+	c.gate.Unlock()
+	return <-answer
+}
+
+// do calls the driver on the owner's thread; what says for an error what was tried.
+func (c *Card) do(what string, call func() C.int) error {
+	return c.on(func() error { return c.check(what, call()) })
+}
+
+// check turns the driver's answer into an error, and remembers one that no card recovers from.
+func (c *Card) check(what string, code C.int) error {
+	switch {
+	case code == 0:
+		return nil
+	case fatal[code]:
+		return c.lose(fmt.Errorf("cuda:%d: %w: %s: %w", c.ordinal, ErrLost, what, failure(c.api, code)))
+	case code == outOfMemory:
+		return fmt.Errorf("cuda:%d: %s: %w", c.ordinal, what, ErrMemory)
+	}
+	return fmt.Errorf("cuda:%d: %s: %w", c.ordinal, what, failure(c.api, code))
+}
+
+// lose declares the card lost: err, or what was found first, is the answer to everything from now on.
+func (c *Card) lose(err error) error {
+	c.state.Lock()
+	defer c.state.Unlock()
+	if c.lost == nil {
+		c.lost = err
+		c.changed.Broadcast()
+	}
+	return c.lost
+}
+
+// failed returns why the card is lost, or nil.
+func (c *Card) failed() error {
+	c.state.Lock()
+	defer c.state.Unlock()
+	return c.lost
+}
