@@ -19,37 +19,34 @@ import (
 	"time"
 
 	"minisgl/device"
-	"minisgl/internal/shadow"
 	"minisgl/model"
 	"minisgl/model/tokenizer"
 	"minisgl/scheduler"
-	"minisgl/scheduler/engine"
+	"minisgl/scheduler/router"
 )
 
-// An LLM is an opened model on a device, ready to generate.
+// An LLM is an opened model on one device or several, ready to generate. Each device has an engine; requests are shared among them.
 type LLM struct {
-	options      Options
-	checkpoint   *model.Checkpoint
-	device       device.Device
-	info         device.Info
-	runner       device.Runner
-	shadow       *shadow.Shadow // nil: none
-	shadowDevice device.Device  // likewise
-	engine       *engine.Engine
-	log          *slog.Logger
-	observer     Observer
-	maxSeqLen    int
-	nextID       atomic.Uint64
-	close        sync.Once
-	closeErr     error
+	options    Options
+	checkpoint *model.Checkpoint
+	replicas   []*replica // at least one
+	router     *router.Router
+	log        *slog.Logger
+	observer   Observer
+	maxSeqLen  int
+	nextID     atomic.Uint64
+	watchers   sync.WaitGroup
+	done       chan struct{}
+	close      sync.Once
+	closeErr   error
 }
 
-// Open finds the model, downloads it if it must, loads it on the device and starts the engine.
+// Open finds the model, downloads it if it must, loads it on each device, one after the other, and starts the engines.
 func Open(ctx context.Context, o Options) (_ *LLM, err error) {
 	if o, err = o.withDefaults(); err != nil {
 		return nil, err
 	}
-	l := &LLM{options: o, log: o.Logger, observer: o.Observer}
+	l := &LLM{options: o, log: o.Logger, observer: o.Observer, done: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			l.Close()
@@ -58,68 +55,42 @@ func Open(ctx context.Context, o Options) (_ *LLM, err error) {
 	if l.checkpoint, err = openCheckpoint(ctx, o); err != nil {
 		return nil, err
 	}
-	var notes []string
-	l.device, notes, err = device.Open(o.Device, o.Threads)
-	for _, note := range notes {
-		l.log.Warn(note)
-	}
-	if err != nil {
+	l.maxSeqLen = l.checkpoint.Program.MaxPositions
+	if err = l.openDevices(); err != nil {
 		return nil, err
 	}
-	l.info = l.device.Info()
-	program := l.checkpoint.Program
-	if o.MaxStepTokens == 0 {
-		if o.MaxStepTokens = l.info.StepTokens; o.MaxStepTokens == 0 {
-			o.MaxStepTokens = DefaultStepTokens
+	for _, r := range l.replicas {
+		if err = l.load(r); err != nil {
+			return nil, err
 		}
-	}
-	l.options, l.maxSeqLen = o, program.MaxPositions
-	pagesPerSeq := (l.maxSeqLen + o.PageSize - 1) / o.PageSize
-	load := device.LoadOptions{
-		PageSize: o.PageSize, Pages: o.NumPages, MemoryRatio: o.MemoryRatio, MaxPages: o.MaxRunning*pagesPerSeq + 1,
-		MaxSlots: o.MaxRunning, MaxRows: max(o.MaxStepTokens, o.MaxRunning), GraphMaxBatch: o.GraphMaxBatch,
-		Progress: func(done float64) { o.Progress("loading "+l.Name(), done) },
-	}
-	if l.runner, err = l.device.Load(program, load); err != nil {
-		return nil, fmt.Errorf("loading %s on %s: %w", l.Name(), l.info.Name, err)
-	}
-	config := scheduler.Config{
-		PageSize: o.PageSize, NumPages: l.runner.Pages(), MaxRunning: o.MaxRunning, MaxStepTokens: o.MaxStepTokens,
-		MaxSeqLen: l.maxSeqLen, MaxQueue: o.MaxQueue, Policy: o.Policy, Cache: o.Cache, LookPast: o.LookPast, Vocab: program.Vocab,
-		Planner: o.Planner,
-	}
-	if err = l.startShadow(program, load); err != nil {
-		return nil, err
-	}
-	if l.shadow != nil {
-		config.Shadow = l.shadow
+		l.log.Info(fmt.Sprintf("Model backend ready: model=%s device=%s eos_token_id=%v", l.Name(), r.name, l.checkpoint.StopIDs))
 	}
 	// The devices have the weights now: the mapped files need not stay in memory.
 	if err = l.checkpoint.Close(); err != nil {
 		return nil, err
 	}
-	l.engine, err = engine.New(l.runner, engine.Options{Scheduler: config, NoOverlap: o.NoOverlap})
-	if err != nil {
-		return nil, err
+	if l.options.MaxStepTokens == 0 {
+		l.options.MaxStepTokens = l.replicas[0].stepTokens()
 	}
-	l.log.Info(fmt.Sprintf("Model backend ready: model=%s device=%s eos_token_id=%v", l.Name(), l.info.Name, l.checkpoint.StopIDs))
+	l.router = router.New(len(l.replicas))
+	l.watch()
 	return l, nil
 }
 
-// Close aborts what is running and frees the device and the checkpoint. It may be called more than once.
+// Close aborts what is running and frees the devices and the checkpoint. It may be called more than once.
 func (l *LLM) Close() error {
 	l.close.Do(func() {
 		var errs []error
-		if l.engine != nil {
-			errs = append(errs, l.engine.Close())
+		for _, r := range l.replicas {
+			if r.engine != nil {
+				errs = append(errs, r.engine.Close())
+			}
 		}
-		if l.runner != nil {
-			errs = append(errs, l.runner.Close())
+		l.watchers.Wait()
+		for _, r := range l.replicas {
+			errs = append(errs, r.close()...)
 		}
-		errs = append(errs, l.closeShadow())
-		if l.device != nil {
-			errs = append(errs, l.device.Close())
-		}
+		l.logShadow()
 		if l.checkpoint != nil {
 			errs = append(errs, l.checkpoint.Close())
 		}
@@ -128,29 +99,52 @@ func (l *LLM) Close() error {
 	return l.closeErr
 }
 
-// Drain takes no more requests and waits for those that run, until the context ends.
-func (l *LLM) Drain(ctx context.Context) error { return l.engine.Drain(ctx) }
-
-// Warmup generates a few tokens, so that the first request does not pay for cold caches.
+// Warmup generates a few tokens on each device, so that the first request does not pay for cold caches.
 func (l *LLM) Warmup(ctx context.Context) error {
 	const tokens = 4
+	return l.probe(ctx, tokens, func(r *replica, took time.Duration) {
+		text := fmt.Sprintf("Warmup complete | tokens=%d duration=%.3fs", tokens, took.Seconds())
+		if len(l.replicas) > 1 {
+			text += " device=" + r.name
+		}
+		l.log.Info(text)
+	})
+}
+
+// Probe generates a token on each device that is not lost: do they still work?
+func (l *LLM) Probe(ctx context.Context) error {
+	return l.probe(ctx, 1, func(*replica, time.Duration) {})
+}
+
+// probe generates tokens on all devices that are left, at the same time, and calls ended for each.
+func (l *LLM) probe(ctx context.Context, tokens int, ended func(*replica, time.Duration)) error {
 	start := time.Now()
 	prompt := []int32{0, 1, 2, 3}
-	prepared, err := l.Prepare(Request{TokenIDs: prompt[:min(len(prompt), l.checkpoint.Program.Vocab, l.maxSeqLen-1)],
-		Params: Params{MaxTokens: tokens, IgnoreEOS: true}})
-	if err != nil {
-		return err
+	request := Request{TokenIDs: prompt[:min(len(prompt), l.checkpoint.Program.Vocab, l.maxSeqLen-1)],
+		Params: Params{MaxTokens: tokens, IgnoreEOS: true}}
+	var streams []*Stream
+	for _, r := range l.replicas {
+		if r.lost.Load() && len(l.replicas) > 1 {
+			continue
+		}
+		prepared, err := l.Prepare(request)
+		if err != nil {
+			return err
+		}
+		prepared.stream.narrate = false
+		stream, err := prepared.on(ctx, func(s *Stream) (*replica, error) { return r, r.engine.Submit(s.request) })
+		if err != nil {
+			return r.fault(err)
+		}
+		defer stream.Close()
+		streams = append(streams, stream)
 	}
-	prepared.stream.narrate = false
-	stream, err := prepared.Stream(ctx)
-	if err != nil {
-		return err
+	for _, stream := range streams {
+		if _, err := stream.Output(); err != nil {
+			return err
+		}
+		ended(stream.replica, time.Since(start))
 	}
-	out, err := stream.Output()
-	if err != nil {
-		return err
-	}
-	l.log.Info(fmt.Sprintf("Warmup complete | tokens=%d duration=%.3fs", len(out.TokenIDs), time.Since(start).Seconds()))
 	return nil
 }
 
@@ -200,20 +194,6 @@ func (l *LLM) Run(ctx context.Context, requests []Request) ([]Output, error) {
 	return outputs, nil
 }
 
-// Abort ends a request by its ID; AbortAll ends all.
-func (l *LLM) Abort(id string) { l.engine.Abort(id) }
-func (l *LLM) AbortAll()       { l.engine.AbortAll() }
-
-// FlushCache drops the prefix cache, but for what running requests use. It reports whether nothing was running.
-func (l *LLM) FlushCache() bool { return l.engine.FlushCache() }
-
-// Stats is a recent snapshot of load and memory.
-func (l *LLM) Stats() engine.Stats { return l.engine.Stats() }
-
-// Done is closed when the engine has ended, by Close or because the device was lost; Err then tells which.
-func (l *LLM) Done() <-chan struct{} { return l.engine.Done() }
-func (l *LLM) Err() error            { return l.engine.Err() }
-
 // Name is the model's name: the last part of what Options.Model named.
 func (l *LLM) Name() string {
 	name := l.options.Model
@@ -238,10 +218,26 @@ func (l *LLM) StopIDs() []int32 { return l.checkpoint.StopIDs }
 // MaxSeqLen is the number of tokens that a prompt and its output may have together.
 func (l *LLM) MaxSeqLen() int { return l.maxSeqLen }
 
-// DeviceInfo describes the device, Memory what the model takes of it in bytes, Options what was chosen.
-func (l *LLM) DeviceInfo() device.Info  { return l.info }
-func (l *LLM) Memory() device.MemoryUse { return l.runner.Memory() }
-func (l *LLM) Options() Options         { return l.options }
+// DeviceInfo describes the device; of several it has all names, and else speaks of the first. See Engines.
+func (l *LLM) DeviceInfo() device.Info {
+	info := l.replicas[0].info
+	for _, r := range l.replicas[1:] {
+		info.Name += "," + r.info.Name
+	}
+	return info
+}
+
+// Memory is what the model takes of the devices, in bytes.
+func (l *LLM) Memory() (sum device.MemoryUse) {
+	for _, r := range l.replicas {
+		m := r.runner.Memory()
+		sum = device.MemoryUse{Weights: sum.Weights + m.Weights, KV: sum.KV + m.KV, Scratch: sum.Scratch + m.Scratch}
+	}
+	return sum
+}
+
+// Options are what was chosen.
+func (l *LLM) Options() Options { return l.options }
 
 // HasChatTemplate reports whether conversations can be rendered.
 func (l *LLM) HasChatTemplate() bool {

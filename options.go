@@ -38,8 +38,11 @@ type Options struct {
 	DType          string // "auto", "float16", "bfloat16", "float32"
 	DummyWeight    bool   // random weights of the config's shape
 
-	Device  string // "auto", "cpu", "cuda:0", …: see device.Drivers
-	Threads int    // of the CPU device; 0: all cores
+	// Device is "auto", "cpu", "cuda:0", …: see device.Drivers. A list, "cuda:0,cuda:1", has an engine on each, among which requests are
+	// shared; bounds such as MaxRunning and MaxQueue are those of one engine.
+	Device     string
+	AllDevices bool // "auto" stands for all devices of the best kind, not only the first
+	Threads    int  // of each CPU device; 0: all cores, shared by those in a list
 
 	MaxSeqLen     int     // 0: what the model was made for
 	MaxRunning    int     // requests that run at once
@@ -67,7 +70,8 @@ type Options struct {
 	DownloadProgress func(file string, done, total int64)
 }
 
-// An Observer hears how long things took. Its methods are called on the engine's goroutine and must not block.
+// An Observer hears how long things took. Its methods are called on the engines' goroutines, of several at the
+// same time, and must not block.
 type Observer interface {
 	TimeToFirstToken(time.Duration)
 	InterTokenLatency(time.Duration)

@@ -38,51 +38,67 @@ func (s Shadow) withDefaults() (Shadow, error) {
 	return s, nil
 }
 
-// startShadow opens what is to run beside the engine, and puts it between engine and runner.
-func (l *LLM) startShadow(program *device.Program, load device.LoadOptions) error {
+// ErrShadowDevice is the error of a Shadow.Device that cannot be used.
+var ErrShadowDevice = errors.New("shadow device")
+
+// startShadow opens what is to run beside a replica's engine, and puts it between engine and runner.
+func (l *LLM) startShadow(r *replica, load device.LoadOptions) error {
 	o := l.options.Shadow
 	if !o.Planner && o.Device == "" {
 		return nil
 	}
-	l.shadow = shadow.New(shadow.Options{PageSize: load.PageSize, Planner: o.Planner, Primary: l.options.Planner.String(),
+	r.shadow = shadow.New(shadow.Options{PageSize: load.PageSize, Planner: o.Planner, Primary: l.options.Planner.String(),
 		Second: l.options.Planner.Other().String(), Report: o.Report, MaxDiffs: o.MaxDiffs, EveryN: o.EveryN, Logger: l.log})
 	if o.Device == "" {
 		return nil
 	}
-	threads := l.options.Threads
+	threads := r.threads
 	if threads == 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
 	var err error
-	if l.shadowDevice, _, err = device.Open(o.Device, max(1, threads/2)); err != nil {
-		return fmt.Errorf("shadow: %w", err)
+	if r.shadowDevice, _, err = device.Open(o.Device, max(1, threads/2)); err != nil {
+		return fmt.Errorf("%w: %w", ErrShadowDevice, err)
 	}
-	load.Pages, load.MemoryRatio = l.runner.Pages(), 0
-	second, err := l.shadowDevice.Load(program, load)
+	load.Pages, load.MemoryRatio = r.runner.Pages(), 0
+	second, err := r.shadowDevice.Load(l.checkpoint.Program, load)
 	if err != nil {
-		return fmt.Errorf("loading %s on the shadow device %s (with the %d KV pages of the primary): %w", l.Name(), o.Device, load.Pages, err)
+		return fmt.Errorf("%w: loading %s on %s (with the %d KV pages of the primary): %w", ErrShadowDevice, l.Name(), o.Device, load.Pages, err)
 	}
-	l.runner = l.shadow.Beside(l.runner, second, shadow.MirrorOptions{Primary: l.info.Name, Second: l.shadowDevice.Info().Name,
+	r.runner = r.shadow.Beside(r.runner, second, shadow.MirrorOptions{Primary: r.name, Second: r.shadowDevice.Info().Name,
 		MaxRows: load.MaxRows, MaxSlots: load.MaxSlots, Queue: o.Queue})
 	return nil
 }
 
-// closeShadow is called when the runner has been closed, and says what was found.
-func (l *LLM) closeShadow() (err error) {
-	if l.shadow == nil {
+// closeShadow is called when the runner has been closed.
+func (r *replica) closeShadow() (err error) {
+	if r.shadow == nil {
 		return nil
 	}
-	l.log.Info(fmt.Sprintf("Shadow complete | %v", l.shadow.Counts()))
-	if l.shadowDevice != nil {
-		err = l.shadowDevice.Close()
+	if r.shadowDevice != nil {
+		err = r.shadowDevice.Close()
 	}
-	return errors.Join(l.shadow.Close(), err)
+	return errors.Join(r.shadow.Close(), err)
 }
 
-// ShadowCounts tells what the shadow has compared so far.
-func (l *LLM) ShadowCounts() (c ShadowCounts) {
-	if l.shadow != nil {
-		c = l.shadow.Counts()
+// logShadow says at the end what was found.
+func (l *LLM) logShadow() {
+	if len(l.replicas) > 0 && l.replicas[0].shadow != nil {
+		l.log.Info(fmt.Sprintf("Shadow complete | %v", l.ShadowCounts()))
 	}
-	return c
+}
+
+// ShadowCounts tells what the shadow has compared so far, beside all engines together.
+func (l *LLM) ShadowCounts() (sum ShadowCounts) {
+	for _, r := range l.replicas {
+		if r.shadow == nil {
+			continue
+		}
+		c := r.shadow.Counts()
+		sum.Steps += c.Steps
+		sum.Outputs += c.Outputs
+		sum.Skipped += c.Skipped
+		sum.Divergences += c.Divergences
+	}
+	return sum
 }

@@ -23,9 +23,10 @@ import (
 // A reader that is slow gets larger chunks: the engine never waits for it. A Stream has one reader; Close may be called
 // from anywhere, and must be if the stream is not read to its end.
 type Stream struct {
-	llm    *LLM
-	inbox  inbox
-	cancel func() bool // stops watching the context
+	llm     *LLM
+	replica *replica // that runs it
+	inbox   inbox
+	cancel  func() bool // stops watching the context
 
 	request     *scheduler.Request
 	includeStop bool
@@ -112,18 +113,25 @@ func (l *LLM) Prepare(r Request) (Prepared, error) {
 }
 
 // Stream starts the request, as LLM.Stream does. It is called once.
-func (p Prepared) Stream(ctx context.Context) (*Stream, error) {
+func (p Prepared) Stream(ctx context.Context) (*Stream, error) { return p.on(ctx, p.stream.llm.submit) }
+
+// on starts the request where submit puts it.
+func (p Prepared) on(ctx context.Context, submit func(*Stream) (*replica, error)) (*Stream, error) {
 	s := p.stream
 	l, request := s.llm, s.request
 	s.inbox.started = time.Now()
 	if s.narrate {
 		l.log.Info(fmt.Sprintf("Starting generation run | prompt_tokens=%d max_new_tokens=%d", len(request.Prompt), request.MaxTokens))
-		l.log.Info(fmt.Sprintf("Running prefill_forward with sequence length=%d on device=%s", len(request.Prompt), l.info.Name))
 	}
-	if err := l.engine.Submit(request); err != nil {
+	r, err := submit(s)
+	if err != nil {
 		return nil, err
 	}
-	s.cancel = context.AfterFunc(ctx, func() { l.engine.Abort(request.ID) })
+	if s.narrate {
+		l.log.Info(fmt.Sprintf("Running prefill_forward with sequence length=%d on device=%s", len(request.Prompt), r.name))
+	}
+	s.replica = r
+	s.cancel = context.AfterFunc(ctx, func() { r.engine.Abort(request.ID) })
 	return s, nil
 }
 
@@ -147,14 +155,14 @@ func (s *Stream) Next() bool {
 			if s.accept(&tokens[i]) {
 				tokens = tokens[:i+1]
 				s.end(scheduler.Stop, s.stop.matched)
-				s.llm.engine.Abort(s.request.ID)
+				s.replica.engine.Abort(s.request.ID)
 				break
 			}
 		}
 		if !s.done && finish != nil {
 			switch finish.Reason {
 			case scheduler.Failed:
-				s.done, s.err = true, fmt.Errorf("request %s: %w", s.request.ID, finish.Err)
+				s.done, s.err = true, fmt.Errorf("request %s: %w", s.request.ID, s.replica.fault(finish.Err))
 				s.cancel()
 				return false
 			case scheduler.Stop:
@@ -231,7 +239,7 @@ func (s *Stream) Err() error { return s.err }
 // Close aborts the request if it still runs.
 func (s *Stream) Close() {
 	s.cancel()
-	s.llm.engine.Abort(s.request.ID)
+	s.replica.engine.Abort(s.request.ID)
 }
 
 // Output reads the stream to its end.
@@ -264,6 +272,7 @@ type inbox struct {
 	logprobs bool
 	observer Observer
 	started  time.Time
+	ended    func() // nil, or called before the reader hears of the end
 
 	mu     sync.Mutex
 	last   time.Time // of the last token
@@ -309,6 +318,9 @@ func (b *inbox) Token(r device.Result) {
 
 func (b *inbox) Finish(f scheduler.Finish) {
 	b.observer.Finished(f.Reason, f.Usage, time.Since(b.started))
+	if b.ended != nil {
+		b.ended()
+	}
 	b.mu.Lock()
 	b.finish = &f
 	b.mu.Unlock()
