@@ -1,0 +1,5 @@
+//go:build cuda
+
+package minisgl
+
+import _ "minisgl/device_cuda"
