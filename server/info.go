@@ -27,18 +27,26 @@ func (s *Server) version(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, map[string]string{"version": s.options.Version})
 }
 
-// health is 200 and empty as soon as requests are taken.
+// health is 200 as soon as requests are taken. It is empty if all is well, and names the devices that are lost while others go on.
 func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
-	if _, e := s.ready(); e != nil {
-		writeError(w, e)
-	}
+	s.withModel(w, func(llm *minisgl.LLM) *apiError {
+		var lost []string
+		for _, e := range llm.Engines() {
+			if e.Err != nil {
+				lost = append(lost, e.Name)
+			}
+		}
+		if lost != nil {
+			writeJSON(w, map[string]any{"status": "degraded", "lost_devices": lost})
+		}
+		return nil
+	})
 }
 
-// healthGenerate generates a token to see that the device still works.
+// healthGenerate generates a token on each device to see that it still works.
 func (s *Server) healthGenerate(w http.ResponseWriter, r *http.Request) {
 	s.withModel(w, func(llm *minisgl.LLM) *apiError {
-		_, err := llm.Run(r.Context(), []minisgl.Request{{TokenIDs: []int32{0}, Params: minisgl.Params{MaxTokens: 1, IgnoreEOS: true}}})
-		if err != nil {
+		if err := llm.Probe(r.Context()); err != nil {
 			return asAPIError(err, nil)
 		}
 		return nil
@@ -116,23 +124,40 @@ func (s *Server) serverInfo(w http.ResponseWriter, _ *http.Request) {
 			"context_length": llm.MaxSeqLen(), "max_running_requests": o.MaxRunning, "max_queued_requests": o.MaxQueue,
 			"chunked_prefill_size": o.MaxStepTokens, "page_size": o.PageSize, "max_total_num_tokens": stats.Pages * o.PageSize,
 			"disable_overlap_schedule": o.NoOverlap, "uptime_s": time.Since(s.started).Seconds(),
-			"memory_bytes": map[string]int64{"weights": memory.Weights, "kv": memory.KV, "scratch": memory.Scratch},
-			"internal_states": []any{map[string]any{
-				"num_running_reqs": stats.Running, "num_queue_reqs": stats.Waiting, "num_used_tokens": stats.TokensInUse,
-				"free_pages": stats.FreePages, "cached_pages": stats.CachedPages, "held_pages": stats.HeldPages,
-				"steps": stats.Steps, "prompt_tokens": stats.PromptTokens, "cached_tokens": stats.CachedTokens,
-				"output_tokens": stats.OutputTokens, "retractions": stats.Retractions, "evictions": stats.Evictions,
-			}},
+			"memory_bytes":    map[string]int64{"weights": memory.Weights, "kv": memory.KV, "scratch": memory.Scratch},
+			"internal_states": engineStates(llm),
 		})
 		return nil
 	})
 }
 
+// engineStates has an object for each engine, as SGLang's has for each data-parallel rank.
+func engineStates(llm *minisgl.LLM) []any {
+	var states []any
+	for _, e := range llm.Engines() {
+		status := "ready"
+		if e.Err != nil {
+			status = e.Err.Error()
+		}
+		states = append(states, map[string]any{
+			"device": e.Name, "status": status,
+			"num_running_reqs": e.Stats.Running, "num_queue_reqs": e.Stats.Waiting, "num_used_tokens": e.Stats.TokensInUse,
+			"free_pages": e.Stats.FreePages, "cached_pages": e.Stats.CachedPages, "held_pages": e.Stats.HeldPages,
+			"steps": e.Stats.Steps, "prompt_tokens": e.Stats.PromptTokens, "cached_tokens": e.Stats.CachedTokens,
+			"output_tokens": e.Stats.OutputTokens, "retractions": e.Stats.Retractions, "evictions": e.Stats.Evictions,
+		})
+	}
+	return states
+}
+
 func (s *Server) load(w http.ResponseWriter, _ *http.Request) {
 	s.withModel(w, func(llm *minisgl.LLM) *apiError {
-		stats := llm.Stats()
-		writeJSON(w, []any{map[string]int{"dp_rank": 0, "num_reqs": stats.Running + stats.Waiting, "num_waiting_reqs": stats.Waiting,
-			"num_tokens": stats.TokensInUse}})
+		var loads []any
+		for i, e := range llm.Engines() {
+			loads = append(loads, map[string]int{"dp_rank": i, "num_reqs": e.Stats.Running + e.Stats.Waiting,
+				"num_waiting_reqs": e.Stats.Waiting, "num_tokens": e.Stats.TokensInUse})
+		}
+		writeJSON(w, loads)
 		return nil
 	})
 }

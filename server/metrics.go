@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"minisgl"
 	"minisgl/scheduler"
 )
 
@@ -100,7 +101,48 @@ func (m *metrics) text() string {
 	}
 	e.counter("Requests that ended.", ended, "sglang:num_requests_total")
 	e.counter("Requests that were aborted.", m.finished[scheduler.Aborted].Load(), "sglang:num_aborted_requests_total")
+	e.engines(llm.Engines())
+	if shadow := o.Shadow; shadow.Planner || shadow.Device != "" {
+		e.shadow(llm.ShadowCounts())
+	}
 	return e.String()
+}
+
+// engines shows what the sums above are made of: one line for each engine, by its device.
+func (e *exposition) engines(engines []minisgl.EngineState) {
+	for _, m := range []struct {
+		name, kind, help string
+		value            func(*minisgl.EngineState) float64
+	}{
+		{"up", "gauge", "1, or 0 if the device was lost.", func(s *minisgl.EngineState) float64 {
+			if s.Err != nil {
+				return 0
+			}
+			return 1
+		}},
+		{"running_requests", "gauge", "Requests that run on the device.", func(s *minisgl.EngineState) float64 { return float64(s.Stats.Running) }},
+		{"waiting_requests", "gauge", "Requests that wait for the device.", func(s *minisgl.EngineState) float64 { return float64(s.Stats.Waiting) }},
+		{"kv_usage_ratio", "gauge", "Share of the device's KV pages that running requests hold.", func(s *minisgl.EngineState) float64 {
+			return float64(s.Stats.HeldPages) / float64(max(s.Stats.Pages, 1))
+		}},
+		{"prompt_tokens_total", "counter", "Tokens of prompts.", func(s *minisgl.EngineState) float64 { return float64(s.Stats.PromptTokens) }},
+		{"cached_tokens_total", "counter", "Tokens of prompts whose KV was in the device's prefix cache.",
+			func(s *minisgl.EngineState) float64 { return float64(s.Stats.CachedTokens) }},
+		{"generation_tokens_total", "counter", "Tokens generated.", func(s *minisgl.EngineState) float64 { return float64(s.Stats.OutputTokens) }},
+	} {
+		e.head("minisgl:engine_"+m.name, m.help, m.kind)
+		for i := range engines {
+			e.line("minisgl:engine_"+m.name, "device="+quoteLabel(engines[i].Name), m.value(&engines[i]))
+		}
+	}
+}
+
+// shadow shows what shadow mode has compared.
+func (e *exposition) shadow(c minisgl.ShadowCounts) {
+	e.counter("Steps whose two plans were compared.", c.Steps, "minisgl:shadow_steps_total")
+	e.counter("Tokens that were compared with the shadow device's.", c.Outputs, "minisgl:shadow_outputs_total")
+	e.counter("Tokens that were not compared because the shadow device was behind.", c.Skipped, "minisgl:shadow_skipped_total")
+	e.counter("Differences found by the shadow.", c.Divergences, "minisgl:shadow_divergences_total")
 }
 
 // An exposition is a page of metrics. Each method takes the names of one metric, with spaces between them.

@@ -44,7 +44,10 @@ func (f *fields) sampling(p *minisgl.Params) {
 }
 
 // mostOutputs is how many outputs a job may ask for: more could never be taken at once.
-func mostOutputs(llm *minisgl.LLM) int { return llm.Options().MaxQueue + llm.Options().MaxRunning }
+func mostOutputs(llm *minisgl.LLM) int {
+	o := llm.Options()
+	return (o.MaxQueue + o.MaxRunning) * len(llm.Engines())
+}
 
 // choices repeats the requests n times each, every time with another seed if one is given.
 func (f *fields) choices(llm *minisgl.LLM, requests []minisgl.Request, n int) []minisgl.Request {

@@ -21,15 +21,16 @@ func (c *infoCmd) Run(ctx context.Context, io streams) error {
 	fmt.Fprintf(io.out, "processor: %s, %d cores, features %v\n", cpuid.CPU.BrandName, runtime.NumCPU(), cpuid.CPU.FeatureSet())
 	for _, driver := range device.Drivers() {
 		fmt.Fprintf(io.out, "device %s: %s\n", driver.Name, driver.Help)
-		d, err := driver.Open(device.OpenOptions{Spec: driver.Name})
-		if err != nil {
-			fmt.Fprintf(io.out, "  not usable: %v\n", err)
-			continue
+		specs := []string{driver.Name}
+		if driver.Count != nil {
+			for i := 1; i < driver.Count(); i++ {
+				specs = append(specs, fmt.Sprintf("%s:%d", driver.Name, i))
+			}
 		}
-		info := d.Info()
-		fmt.Fprintf(io.out, "  %s\n  kernels: %s\n  memory: %s free of %s\n", info.Description, info.Kernels, gib(info.MemoryFree), gib(info.MemoryTotal))
-		if err := d.Close(); err != nil {
-			return err
+		for _, spec := range specs {
+			if err := describe(io, spec); err != nil {
+				return err
+			}
 		}
 	}
 	if c.Model == "" {
@@ -42,6 +43,18 @@ func (c *infoCmd) Run(ctx context.Context, io streams) error {
 	defer checkpoint.Close()
 	fmt.Fprintf(io.out, "model %s: %+v\n", c.Model, checkpoint.Config)
 	return nil
+}
+
+// describe shows a device, or why it is not usable.
+func describe(io streams, spec string) error {
+	d, _, err := device.Open(spec, 0)
+	if err != nil {
+		fmt.Fprintf(io.out, "  not usable: %v\n", err)
+		return nil
+	}
+	info := d.Info()
+	fmt.Fprintf(io.out, "  %s: %s\n  kernels: %s\n  memory: %s free of %s\n", info.Name, info.Description, info.Kernels, gib(info.MemoryFree), gib(info.MemoryTotal))
+	return d.Close()
 }
 
 func gib(bytes int64) string { return fmt.Sprintf("%.1f GiB", float64(bytes)/(1<<30)) }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -25,11 +26,11 @@ type modelFlags struct {
 	DType       string `name:"dtype" default:"auto" help:"Type of the weights: auto (as stored), float16, bfloat16, float32."`
 	DummyWeight bool   `help:"Random weights in the model's shape, for benchmarks."`
 
-	Device  string `default:"auto" help:"auto, or a device that 'minisgl info' lists."`
-	Threads int    `help:"Threads of the CPU device; 0 means all cores."`
+	Device  string `default:"auto" help:"auto, or a device that 'minisgl info' lists. Several, as in cuda:0,cuda:1, get an engine each and share the requests; so do all cards that auto finds for serve, unless ENABLE_MULTI_DEVICE=0."`
+	Threads int    `help:"Threads of each CPU device; 0 means all cores, shared by the CPU devices there are."`
 
-	MaxRunningRequests int     `default:"256" help:"Requests that run at once."`
-	MaxQueue           int     `name:"max-queued-requests" default:"1024" help:"Requests that wait; more are answered with 429."`
+	MaxRunningRequests int     `default:"256" help:"Requests that run at once, on each device."`
+	MaxQueue           int     `name:"max-queued-requests" default:"1024" help:"Requests that wait, for each device; more are answered with 429."`
 	MaxSeqLenOverride  int     `help:"Prompt and output of a request together; 0 means what the model was made for."`
 	MaxPrefillLength   int     `aliases:"max-extend-length" help:"Token budget of a step, so the prefill chunk; 0 means what suits the device: 8192 on a GPU, 256 on a CPU."`
 	MemoryRatio        float64 `help:"Share of the device's free memory for weights and KV cache. Default 0.9 on a GPU; on a CPU 0.7 of the available RAM."`
@@ -46,20 +47,27 @@ type modelFlags struct {
 	shadowFlags
 }
 
-// open opens the model that flags and environment name, narrating to io.err.
-func (f *modelFlags) open(ctx context.Context, io streams, log *slog.Logger, observer minisgl.Observer) (*minisgl.LLM, error) {
+// open opens the model that flags and environment name, narrating to io.err. change, if not nil, has the last word on the options.
+func (f *modelFlags) open(ctx context.Context, io streams, log *slog.Logger, change func(*minisgl.Options)) (*minisgl.LLM, error) {
 	options, err := f.options(io)
 	if err != nil {
 		return nil, err
 	}
-	options.Logger, options.Observer = log, observer
+	options.Logger = log
+	if change != nil {
+		change(&options)
+	}
 	if options.Model == minisgl.Demo {
 		fmt.Fprintln(io.err, "This is the small demo model. "+modelHint)
 	}
 	for _, note := range f.meaningless() {
 		log.Warn(note)
 	}
-	return minisgl.Open(ctx, options)
+	llm, err := minisgl.Open(ctx, options)
+	if errors.Is(err, minisgl.ErrShadowDevice) {
+		err = fmt.Errorf("%s%s: %w", f.shadowDeviceName(), options.Shadow.Device, err)
+	}
+	return llm, err
 }
 
 func (f *modelFlags) options(io streams) (minisgl.Options, error) {
@@ -105,7 +113,7 @@ func (f *modelFlags) options(io streams) (minisgl.Options, error) {
 		o.GraphMaxBatch = *f.CUDAGraphMaxBS
 	}
 	var err error
-	if o.NoOverlap, err = envBool(io, "MINISGL_DISABLE_OVERLAP_SCHEDULING"); err != nil {
+	if o.NoOverlap, err = envBool(io, "MINISGL_DISABLE_OVERLAP_SCHEDULING", false); err != nil {
 		return o, err
 	}
 	if o.DecodeLogStride, err = envInt(io, "DECODE_LOG_STRIDE", 32, 1); err != nil {
@@ -121,11 +129,11 @@ func (f *modelFlags) meaningless() (notes []string) {
 			notes = append(notes, flag+" has no effect: "+why)
 		}
 	}
-	cuda := strings.HasPrefix(f.Device, "cuda")
-	note(f.CUDAGraphMaxBS != nil && !cuda, "--cuda-graph-max-bs", "this device has no graphs")
+	cards := strings.Count(f.Device, "cuda")
+	note(f.CUDAGraphMaxBS != nil && cards == 0, "--cuda-graph-max-bs", "this device has no graphs")
 	note(f.AttentionBackend != "", "--attention-backend", "each device has one")
 	note(f.NumTokenizer != nil, "--num-tokenizer", "requests are tokenised in parallel anyway")
-	note(f.Threads != 0 && cuda, "--threads", "it is for the CPU device")
+	note(f.Threads != 0 && cards > strings.Count(f.Device, ","), "--threads", "it is for the CPU device")
 	return notes
 }
 
@@ -168,10 +176,10 @@ func progressLines(io streams) func(stage string, done float64) {
 	}
 }
 
-func envBool(io streams, name string) (bool, error) {
+func envBool(io streams, name string, fallback bool) (bool, error) {
 	text := io.getenv(name)
 	if text == "" {
-		return false, nil
+		return fallback, nil
 	}
 	value, err := strconv.ParseBool(text)
 	if err != nil {

@@ -37,6 +37,10 @@ func (c *serveCmd) Run(ctx context.Context, io streams) error {
 	if err != nil {
 		return err
 	}
+	all, err := envBool(io, "ENABLE_MULTI_DEVICE", true)
+	if err != nil {
+		return err
+	}
 	handler := server.New(server.Options{APIKeys: c.APIKey, ModelName: c.ServedName, MaxBodyBytes: c.MaxBodySize,
 		RequestTimeout: c.RequestTimeout, Logger: log.WithGroup("server"), StreamLogStride: stride, Version: version()})
 
@@ -51,7 +55,7 @@ func (c *serveCmd) Run(ctx context.Context, io streams) error {
 	go func() { served <- web.Serve(listener) }()
 	defer web.Close()
 
-	llm, err := c.open(ctx, io, log, handler.Observer())
+	llm, err := c.open(ctx, io, log, func(o *minisgl.Options) { o.Observer, o.AllDevices = handler.Observer(), all })
 	if err != nil {
 		return err
 	}

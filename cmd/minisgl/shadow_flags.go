@@ -33,7 +33,7 @@ func (f *shadowFlags) set(o *minisgl.Options, io streams) error {
 	}
 	s := &o.Shadow
 	s.Report, s.Device = io.getenv(shadowVariable+"_REPORT"), io.getenv(shadowVariable+"_DEVICE")
-	if s.Planner, err = envBool(io, shadowVariable); err != nil {
+	if s.Planner, err = envBool(io, shadowVariable, false); err != nil {
 		return err
 	}
 	if s.MaxDiffs, err = envInt(io, shadowVariable+"_MAX_DIFFS", minisgl.DefaultShadowDiffs, 1); err != nil {
@@ -54,6 +54,14 @@ func (f *shadowFlags) set(o *minisgl.Options, io streams) error {
 		return fmt.Errorf("--shadow-every-n %d: expected at least 1", s.EveryN)
 	}
 	return nil
+}
+
+// shadowDeviceName is what an error about the shadow device begins with: the flag or the variable that has named it.
+func (f *shadowFlags) shadowDeviceName() string {
+	if f.ShadowDevice != nil {
+		return "--shadow-device "
+	}
+	return shadowVariable + "_DEVICE="
 }
 
 func override[T any](field *T, flag *T) {
