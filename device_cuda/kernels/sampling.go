@@ -54,13 +54,13 @@ const (
 // A Sampling describes the launches that turn the logits of a step's outputs, or of a chunk of them, into results.
 type Sampling struct {
 	Step        StepLayout
-	Logits      driver.Ptr // float32, rows of Stride values, the first that of FirstOutput; rows with penalties, bias or suppression are overwritten
+	Logits      driver.Ptr // float32, rows of Stride values, the first that of FirstOutput; only read
 	Stride      int        // at least Vocab
 	FirstOutput int        // of the step, the first one whose logits are there
 	Outputs     int        // as many as there may be from FirstOutput on; StepHeader.Outputs says how many there are
 	Last        driver.Ptr // (slots) int32: the token sampled last, device.NoToken where there was none
 	History     driver.Ptr // HistoryBytes, zeroed once; 0 if no output is penalised
-	Scratch     driver.Ptr // SampleScratch bytes for as many outputs; needs no zeroing, lives from RowMaximum to Sample
+	Scratch     driver.Ptr // SampleScratch(Outputs) bytes; needs no zeroing, lives from RowMaximum to Sample
 }
 
 // HistoryBytes is the size of the history of so many slots: (slots, Vocab) uint32, bit 31 set for tokens seen in the prompt,
@@ -87,7 +87,7 @@ func (s Shape) AppendOutputs(params []OutputParams, lists []int32, outputs []dev
 		p := o.Params
 		q := OutputParams{
 			Slot: o.Slot, Target: o.Target, Position: o.Position,
-			Seed: p.Seed, Temperature: p.Temperature, TopP: p.TopP, MinP: p.MinP, TopK: max(0, p.TopK),
+			Seed: p.Seed, Temperature: p.Temperature, TopP: p.TopP, MinP: min(p.MinP, 1), TopK: max(0, p.TopK),
 			Repetition: p.RepetitionPenalty, Presence: p.PresencePenalty, Frequency: p.FrequencyPenalty,
 			Logprobs: int32(s.logprobs(p)),
 			List:     int32(len(lists)),
@@ -159,54 +159,52 @@ func (s Shape) ReadResults(results []device.Result, outputs []device.Output, pin
 	}
 }
 
-const samplingParts = 32 // pieces of the vocabulary that RowMaximum looks at in parallel
+// As in sampling.cuh and the files that include it.
+const (
+	samplingParts  = 32 // pieces of the vocabulary
+	partBytes      = 32
+	maximumThreads = 256
+	maximumShared  = 128
+	drawThreads    = 1024
+	drawShared     = 29 << 10
+	resetBlocks    = 32
+	resetThreads   = 512
+)
 
-// SampleScratch is the size of Sampling.Scratch for so many outputs.
-func (s Shape) SampleScratch(outputs int) int64 { return int64(outputs) * samplingParts * 64 }
-
-// ResetHistory sets the history of the slots in StepLayout.Resets, before any other kernel of the step reads it. It may be
-// left out of plans for steps without resets.
-func (s *Set) ResetHistory(step StepLayout, history driver.Ptr) driver.Launch {
-	return driver.Launch{
-		Function: s.sampling("reset_history"),
-		Grid:     [3]int{32, 1, 1}, Block: 512, Dependent: true,
-		Params: driver.Bytes(&struct {
-			Header, Resets, Lists, History driver.Ptr
-		}{step.Header, step.Resets, step.Lists, history}),
-	}
+// SampleScratch is the size of Sampling.Scratch for so many outputs: what RowMaximum found, and a row of adjusted logits for each.
+func (s Shape) SampleScratch(outputs int) int64 {
+	return int64(outputs) * (samplingParts*partBytes + int64(s.adjustedStride())*4)
 }
 
-// RowMaximum looks at each part of each row of logits. Sample has to follow it.
+func (s Shape) adjustedStride() int { return (s.Vocab + 3) / 4 * 4 }
+
+type resetHistoryParams struct{ Step, Resets, Lists, History driver.Ptr }
+
+type samplingParams struct {
+	Step, Outputs, Lists, Logits, Last, History, Parts, Adjusted driver.Ptr
+	Stride, FirstOutput                                          int32
+}
+
+// ResetHistory sets the history of the slots in StepLayout.Resets. It comes before the step's RowMaximum, and may be left out of
+// plans for steps without resets.
+func (s *Set) ResetHistory(step StepLayout, history driver.Ptr) driver.Launch {
+	return s.launch("sampling", "reset_history", [3]int{resetBlocks, 1, 1}, resetThreads, 0, driver.Bytes(&resetHistoryParams{
+		step.Header, step.Resets, step.Lists, history}))
+}
+
+// RowMaximum looks at all parts of all rows of logits at once. Sample has to follow it.
 func (s *Set) RowMaximum(p Sampling) driver.Launch {
-	return driver.Launch{
-		Function: s.sampling("row_maximum"),
-		Grid:     [3]int{samplingParts, p.Outputs, 1}, Block: 256, Dependent: true,
-		Params: p.params(),
-	}
+	return s.launch("sampling", "row_maximum", [3]int{samplingParts, p.Outputs, 1}, maximumThreads, maximumShared, s.samplingParams(p))
 }
 
 // Sample draws or scores the outputs: tokens to Last, counts to History, results to pinned memory.
 func (s *Set) Sample(p Sampling) driver.Launch {
-	return driver.Launch{
-		Function: s.sampling("sample"),
-		Grid:     [3]int{p.Outputs, 1, 1}, Block: 1024, Dependent: true,
-		Params: p.params(),
-	}
+	return s.launch("sampling", "sample", [3]int{p.Outputs, 1, 1}, drawThreads, drawShared, s.samplingParams(p))
 }
 
-// sampling returns a kernel of sampling.cu. A Set without modules, as for the emulator, has names alone.
-func (s *Set) sampling(name string) driver.Function {
-	if module := s.modules["sampling"]; module != nil {
-		if f, err := module.Function(name); err == nil {
-			return f
-		}
-	}
-	return driver.Function{Name: name}
-}
-
-func (p Sampling) params() []byte {
-	return driver.Bytes(&struct {
-		Header, Outputs, Lists, Logits, Last, History, Scratch driver.Ptr
-		Stride, FirstOutput                                    int32
-	}{p.Step.Header, p.Step.Outputs, p.Step.Lists, p.Logits, p.Last, p.History, p.Scratch, int32(p.Stride), int32(p.FirstOutput)})
+func (s Shape) samplingParams(p Sampling) []byte {
+	return driver.Bytes(&samplingParams{
+		p.Step.Header, p.Step.Outputs, p.Step.Lists, p.Logits, p.Last, p.History,
+		p.Scratch, p.Scratch.Offset(int64(p.Outputs) * samplingParts * partBytes),
+		int32(p.Stride), int32(p.FirstOutput)})
 }
