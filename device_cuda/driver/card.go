@@ -74,8 +74,7 @@ func Count(o Options) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	count, err := countCards(api)
-	return count, err
+	return countCards(api)
 }
 
 func countCards(api *C.cuda) (int, error) {
@@ -102,7 +101,7 @@ func Open(ordinal int, o Options) (*Card, error) {
 	case ordinal < 0 || ordinal >= count:
 		return nil, fmt.Errorf("no card cuda:%d: the driver finds %d, cuda:0 to cuda:%d", ordinal, count, count-1)
 	}
-	compiler, err := openNVRTC(o.NVRTC)
+	compiler, err := openNVRTC(o.NVRTC, driverVersion(api))
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +162,6 @@ func (c *Card) start() error {
 	var name [256]C.char
 	var major, minor, processors, shared, l2 C.int
 	var total C.size_t
-	stream, event := &c.stream, C.uint(C.EVENT_DISABLE_TIMING)
 	for _, call := range []func() C.int{
 		func() C.int { return C.do_cuDeviceGet(c.api, &c.device, C.int(c.ordinal)) },
 		func() C.int { return C.do_cuDeviceGetName(c.api, &name[0], C.int(len(name)-1), c.device) },
@@ -175,30 +173,29 @@ func (c *Card) start() error {
 		func() C.int { return C.do_cuDeviceTotalMem_v2(c.api, &total, c.device) },
 		func() C.int { return C.do_cuDevicePrimaryCtxRetain(c.api, &c.context, c.device) },
 		func() C.int { return C.do_cuCtxSetCurrent(c.api, c.context) },
-		func() C.int { return C.do_cuStreamCreate(c.api, stream, C.STREAM_NON_BLOCKING) },
+		func() C.int { return C.do_cuStreamCreate(c.api, &c.stream, C.STREAM_NON_BLOCKING) },
 	} {
 		if code := call(); code != 0 {
 			return failure(c.api, code)
 		}
 	}
 	for i := range c.events {
-		if code := C.do_cuEventCreate(c.api, &c.events[i], event); code != 0 {
+		if code := C.do_cuEventCreate(c.api, &c.events[i], C.EVENT_DISABLE_TIMING); code != 0 {
 			return failure(c.api, code)
 		}
 	}
 	c.info = Info{
 		Name: C.GoString(&name[0]), Major: int(major), Minor: int(minor), Multiprocessors: int(processors),
-		SharedPerBlock: int(shared), L2: int(l2), MemoryTotal: int64(total), Driver: c.driverVersion(),
+		SharedPerBlock: int(shared), L2: int(l2), MemoryTotal: int64(total), Driver: c.driver(),
 	}
 	return nil
 }
 
 var versionNumber = regexp.MustCompile(`\d+\.\d+(\.\d+)?`)
 
-// driverVersion names the kernel module, which has told its version in this file since 2000, and the CUDA version.
-func (c *Card) driverVersion() string {
-	var version C.int
-	C.do_cuDriverGetVersion(c.api, &version)
+// driver names the kernel module, which has told its version in this file since 2000, and the CUDA version.
+func (c *Card) driver() string {
+	version := driverVersion(c.api)
 	text, _ := os.ReadFile("/proc/driver/nvidia/version")
 	if number := versionNumber.Find(text); number != nil {
 		return fmt.Sprintf("%s (CUDA %s)", number, cudaVersion(version))
@@ -249,6 +246,7 @@ func (c *Card) Close() error {
 	c.gate.Lock()
 	if c.closed {
 		c.gate.Unlock()
+		<-c.ended
 		return nil
 	}
 	c.closed = true

@@ -28,12 +28,14 @@ type translation struct {
 // CompileFor compiles as Card.Compile does, but needs no card: for "sm_90a" it returns a cubin, for "compute_90" PTX. library is
 // the NVRTC to use; "" is that of MINISGL_NVRTC_LIBRARY or the system's.
 func CompileFor(library, architecture, name, source string, headers map[string]string, defines []string) ([]byte, error) {
-	compiler, err := openNVRTC(Options{NVRTC: library}.complete().NVRTC)
+	compiler, err := openNVRTC(Options{NVRTC: library}.complete().NVRTC, newestDriver)
 	if err != nil {
 		return nil, err
 	}
 	return compile(compiler, translation{name, source, headers, defines, architecture})
 }
+
+const newestDriver = 1 << 30 // there is no driver that the compiler would have to suit
 
 // architectureFor chooses what to compile for a compute capability: exactly that if the compiler knows it, with the features
 // that only Hopper has; else PTX of the newest older one, which the driver translates.

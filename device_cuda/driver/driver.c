@@ -7,8 +7,8 @@
 
 #define TRY(call)                                                                                                            \
     do {                                                                                                                     \
-        int code = (call);                                                                                                   \
-        if (code) return code;                                                                                               \
+        int failure = (call);                                                                                                \
+        if (failure) return failure;                                                                                         \
     } while (0)
 
 void *open_library(const char *path, char **complaint) {

@@ -17,23 +17,16 @@ import (
 	"unsafe"
 )
 
-// open loads the first library of a list of names and paths.
-func open(names ...string) (unsafe.Pointer, error) {
-	var complaints error
-	for _, name := range names {
-		path := C.CString(name)
-		var complaint *C.char
-		library := C.open_library(path, &complaint)
-		C.free(unsafe.Pointer(path))
-		if library != nil {
-			return library, nil
-		}
-		if complaints == nil {
-			complaints = errors.New(C.GoString(complaint))
-		}
-		C.free(unsafe.Pointer(complaint))
+func open(name string) (unsafe.Pointer, error) {
+	path := C.CString(name)
+	defer C.free(unsafe.Pointer(path))
+	var complaint *C.char
+	defer func() { C.free(unsafe.Pointer(complaint)) }()
+	library := C.open_library(path, &complaint)
+	if library == nil {
+		return nil, errors.New(C.GoString(complaint))
 	}
-	return nil, complaints
+	return library, nil
 }
 
 // openCUDA loads the driver's library and starts it.
@@ -55,10 +48,8 @@ func openCUDA(o Options) (*C.cuda, error) {
 		if api.cuDriverGetVersion == nil {
 			return nil, fmt.Errorf("%s is no CUDA driver: it has no %s", name, C.GoString(missing))
 		}
-		var version C.int
-		C.do_cuDriverGetVersion(api, &version)
 		return nil, fmt.Errorf("the NVIDIA driver is too old: %s needs one for CUDA %s or newer, and this one is for CUDA %s",
-			C.GoString(missing), cudaVersion(since), cudaVersion(version))
+			C.GoString(missing), cudaVersion(since), cudaVersion(driverVersion(api)))
 	}
 	if code := C.do_cuInit(api, 0); code != 0 && code != noDevice {
 		return nil, fmt.Errorf("the CUDA driver does not start: %w", failure(api, code))
@@ -66,11 +57,15 @@ func openCUDA(o Options) (*C.cuda, error) {
 	return api, nil
 }
 
-// openNVRTC loads the run-time compiler: the one that is named, or the system's.
-func openNVRTC(named string) (*C.nvrtc, error) {
+// openNVRTC loads the run-time compiler: the one that is named, or the system's, the newest but for a driver of CUDA 12, which
+// does not load what a compiler of CUDA 13 made.
+func openNVRTC(named string, driver C.int) (*C.nvrtc, error) {
 	names := []string{named}
 	if named == "" {
 		files := []string{"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"}
+		if driver < 13000 {
+			files[0], files[1] = files[1], files[0]
+		}
 		names = append([]string(nil), files...)
 		for _, folder := range []string{os.Getenv("CUDA_HOME"), os.Getenv("CUDA_PATH"), "/usr/local/cuda"} {
 			for _, file := range files {
@@ -80,7 +75,15 @@ func openNVRTC(named string) (*C.nvrtc, error) {
 			}
 		}
 	}
-	library, err := open(names...)
+	var library unsafe.Pointer
+	var name string
+	var err error
+	for _, name = range names {
+		if library, err = open(name); err == nil {
+			openBuiltins(name)
+			break
+		}
+	}
 	if err != nil && named == "" {
 		return nil, errors.New("no CUDA compiler: libnvrtc.so.13 or .12 not found, neither on the library path nor below /usr/local/cuda " +
 			"(install NVRTC of the CUDA toolkit, or name it in MINISGL_NVRTC_LIBRARY)")
@@ -91,9 +94,31 @@ func openNVRTC(named string) (*C.nvrtc, error) {
 	compiler := (*C.nvrtc)(C.calloc(1, C.sizeof_nvrtc))
 	var missing *C.char
 	if since := C.find_nvrtc(library, compiler, &missing); since != 0 {
+		if compiler.nvrtcVersion == nil {
+			return nil, fmt.Errorf("%s is no NVRTC: it has no %s", name, C.GoString(missing))
+		}
 		return nil, fmt.Errorf("NVRTC is too old: %s comes with CUDA %s", C.GoString(missing), cudaVersion(since))
 	}
 	return compiler, nil
+}
+
+// openBuiltins opens the library that an NVRTC outside the library path keeps beside it, since NVRTC itself looks for it on the
+// path only, and when it compiles.
+func openBuiltins(compiler string) {
+	if filepath.Base(compiler) == compiler {
+		return
+	}
+	builtins, _ := filepath.Glob(filepath.Join(filepath.Dir(compiler), "libnvrtc-builtins.so*"))
+	for _, path := range builtins {
+		_, _ = open(path)
+	}
+}
+
+// driverVersion is the newest CUDA version that the driver knows: 12040 is 12.4.
+func driverVersion(api *C.cuda) C.int {
+	var version C.int
+	C.do_cuDriverGetVersion(api, &version)
+	return version
 }
 
 // cudaVersion writes 12040 as 12.4.

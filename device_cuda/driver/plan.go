@@ -36,6 +36,7 @@ type Plan struct {
 	card    *Card
 	plan    *C.plan
 	kernels []string // name of each launch
+	closed  bool     // guarded by the card's gate
 }
 
 // NewPlan prepares launches: with graph as a CUDA graph, which starts them faster. In check mode there are no graphs.
@@ -47,7 +48,7 @@ func (c *Card) NewPlan(launches []Launch, graph bool) (*Plan, error) {
 	err = c.on(func() error {
 		if graph && len(launches) > 0 && !c.options.Check {
 			if code := C.plan_capture(c.api, p.plan, c.stream); code != 0 {
-				return p.blame("capture a graph", code)
+				return c.check("capture a graph"+p.culprit(), code)
 			}
 		}
 		c.plans[p] = struct{}{}
@@ -108,20 +109,24 @@ func (l Launch) validate() error {
 	return nil
 }
 
-// blame is card.check for a plan that failed with this code, and names the kernel where it is known.
-func (p *Plan) blame(what string, code C.int) error {
-	if i := int(p.plan.failed); code != 0 && i >= 0 && i < len(p.kernels) {
-		what = fmt.Sprintf("%s: kernel %d of %d, %s", what, i, len(p.kernels), p.kernels[i])
+// culprit names the launch that the plan failed in: ": kernel 3 of 121, linear"; it is empty where that is not known.
+func (p *Plan) culprit() string {
+	if i := int(p.plan.failed); i >= 0 && i < len(p.kernels) {
+		return fmt.Sprintf(": kernel %d of %d, %s", i, len(p.kernels), p.kernels[i])
 	}
-	return p.card.check(what, code)
+	return ""
 }
 
 // Close gives the plan back. Steps that were submitted with it still run.
 func (p *Plan) Close() error {
+	p.card.gate.Lock()
+	already := p.closed
+	p.closed = true
+	p.card.gate.Unlock()
+	if already {
+		return nil
+	}
 	return p.card.on(func() error {
-		if _, ours := p.card.plans[p]; !ours {
-			return nil
-		}
 		delete(p.card.plans, p)
 		// A graph may only go when it does not run, and neither may its arguments.
 		err := p.card.check("close a plan", C.do_cuStreamSynchronize(p.card.api, p.card.stream))
@@ -135,7 +140,6 @@ func (p *Plan) release() {
 		C.do_cuGraphExecDestroy(p.card.api, p.plan.graph)
 	}
 	C.free(unsafe.Pointer(p.plan))
-	p.plan = nil
 }
 
 // Run runs launches one after the other and returns when they have: for packing and tests.
@@ -154,7 +158,7 @@ func (c *Card) Run(launches []Launch) error {
 		if code == 0 {
 			code = C.do_cuStreamSynchronize(c.api, c.stream)
 		}
-		return p.blame("run", code)
+		return c.check("run"+p.culprit(), code)
 	})
 }
 
@@ -215,7 +219,7 @@ func (c *Card) timed(p *Plan, rounds int) ([][]time.Duration, error) {
 			}
 		}
 		if code := C.plan_time(c.api, p.plan, c.stream, &events[0]); code != 0 {
-			return nil, p.blame("time", code)
+			return nil, c.check("time"+p.culprit(), code)
 		}
 		for i := range times {
 			var milliseconds C.float

@@ -41,6 +41,9 @@ func (c *Card) Submit(p *Plan, dst Ptr, src Pinned, bytes int) Ticket {
 	if c.closed {
 		return Ticket{err: errClosed}
 	}
+	if p.closed {
+		return Ticket{err: fmt.Errorf("cuda:%d: submit: the plan is closed", c.ordinal)}
+	}
 	c.sent++
 	s := step{number: c.sent, plan: p, to: dst, from: unsafe.Pointer(unsafe.SliceData(src.Bytes)), bytes: bytes}
 	c.requests <- request{step: s}
@@ -73,10 +76,6 @@ func (c *Card) submit(s step) {
 	if c.failed() != nil {
 		return
 	}
-	if s.plan == nil || s.plan.plan == nil {
-		c.lose(fmt.Errorf("cuda:%d: %w: step %d was submitted with a closed plan", c.ordinal, ErrLost, s.number))
-		return
-	}
 	var check C.int
 	if c.options.Check {
 		check = 1
@@ -87,7 +86,7 @@ func (c *Card) submit(s step) {
 		code, s.plan.plan.failed = launchFailed, s.plan.plan.count-1
 	}
 	if code != 0 {
-		c.loseStep(s.plan.blame(fmt.Sprintf("step %d", s.number), code))
+		c.loseStep(s.number, s.plan.culprit(), code)
 		return
 	}
 	c.waiting <- s.number
@@ -98,7 +97,7 @@ func (c *Card) wait(done chan<- struct{}) {
 	runtime.LockOSThread()
 	defer close(done)
 	if code := C.do_cuCtxSetCurrent(c.api, c.context); code != 0 {
-		c.loseStep(c.check("start waiting for steps", code))
+		c.loseStep(1, ": the waiting thread", code)
 	}
 	for number := range c.waiting {
 		if c.failed() != nil {
@@ -109,7 +108,7 @@ func (c *Card) wait(done chan<- struct{}) {
 			code = launchFailed
 		}
 		if code != 0 {
-			c.loseStep(c.check(fmt.Sprintf("step %d (MINISGL_CUDA_CHECK=1 finds the kernel)", number), code))
+			c.loseStep(number, "", code)
 			continue
 		}
 		c.state.Lock()
@@ -120,8 +119,10 @@ func (c *Card) wait(done chan<- struct{}) {
 }
 
 // loseStep makes any failure of a step one of the card: a step that half ran cannot be taken back.
-func (c *Card) loseStep(err error) {
-	if c.failed() == nil {
-		c.lose(fmt.Errorf("%w: %w", ErrLost, err))
+func (c *Card) loseStep(number uint64, culprit string, code C.int) {
+	hint := ""
+	if culprit == "" {
+		hint = "; MINISGL_CUDA_CHECK=1 finds the kernel"
 	}
+	c.lose(fmt.Errorf("cuda:%d: %w: step %d%s: %w%s", c.ordinal, ErrLost, number, culprit, failure(c.api, code), hint))
 }
