@@ -1,1 +1,31 @@
-#include "common.cuh"
+// Attention of all rows of a step over the paged KV cache of a layer: one kernel for decoding and for prompts.
+//
+// The host's items and page tables are uploaded before the first kernel of a step begins, so they may be read before wait().
+#if defined(ELEMENT_F32)
+#include "attention_plain.cuh"
+constexpr int RESIDENT = 4, TILE_BYTES = 0;
+#else
+#include "attention_tiles.cuh"
+constexpr int RESIDENT = DIMS <= 64 ? 3 : DIMS <= 128 ? 2 : 1;
+constexpr int KEPT_BYTES = THREADS * CHUNKS * 16;
+constexpr int FEW_BYTES = FEW_ARRAYS * TILE_ELEMENTS * 2, MANY_BYTES = MANY_ARRAYS * TILE_ELEMENTS * 2 + KEPT_BYTES;
+constexpr int TILE_BYTES = FEW_BYTES > MANY_BYTES ? FEW_BYTES : MANY_BYTES;
+#endif
+
+// Block (x, h) does items x, x + gridDim.x, … for KV head h.
+KERNEL_RESIDENT(attention, AttentionParams, THREADS, RESIDENT) {
+    SHARED(u8, shared);
+    float2* sums = (float2*)(shared + TILE_BYTES); // (WARPS, 16)
+    int* flag = (int*)(sums + WARPS * 16);
+    dependents();
+    bool first = true;
+    for (int i = blockIdx.x; i < p.step->items; i += gridDim.x) {
+        const Item item = p.items[i];
+        attend(p, item, blockIdx.y, shared, sums, first);
+        first = false;
+        pad(p, item, blockIdx.y);
+        if (item.partial >= 0) finish(p, item, blockIdx.y, flag);
+    }
+    // Of the blocks without work one waits, so that this kernel never ends before the one before it.
+    if (first && blockIdx.x == 0) wait();
+}

@@ -3,8 +3,11 @@
 package kernels
 
 import (
+	"math"
+
 	"minisgl/device"
 	"minisgl/device_cuda/driver"
+	"minisgl/tensor"
 )
 
 // KV cache of a layer: Keys and Values are (pages, KVHeads, PageSize, HeadDim) of Elements each.
@@ -58,16 +61,36 @@ func (s *Set) AttentionScratch() int64 {
 	return attentionUnits * 4 * int64(s.KVHeads+s.Heads*(2+s.HeadDim))
 }
 
-// attentionAim is how many items of each KV head keep the card busy: attentionResident blocks fit a multiprocessor.
+// attentionAim is how many items of each KV head keep the card busy.
 func (s *Set) attentionAim() int {
 	return ceil(s.info.Multiprocessors*s.attentionResident(), s.KVHeads)
 }
 
+// attentionResident is how many blocks fit a multiprocessor, RESIDENT in attention.cu.
 func (s *Set) attentionResident() int {
-	return max(1, s.info.SharedPerBlock/(s.attentionShared()+1024))
+	const reserved = 1024 // bytes of each block that are the system's
+	most := 3
+	if s.HeadDim > 64 {
+		most = 2
+	}
+	return max(1, min(most, (s.info.SharedPerBlock+reserved)/(s.attentionShared()+reserved)))
 }
 
-func (s *Set) attentionShared() int { return 0 }
+// attentionShared is the shared memory of a block, as attention.cu and attention_tiles.cuh divide it.
+func (s *Set) attentionShared() int {
+	const warps, rows = attentionThreads / 32, 16
+	sums := warps*rows*8 + 16
+	if s.Element == tensor.F32 {
+		return sums
+	}
+	dims := ceil(s.HeadDim, 16) * 16
+	tile := TilePositions * (dims + 8) * 2
+	few := 2 * warps * tile
+	if dims > 64 {
+		few = 2 * 2 * tile
+	}
+	return max(few, 4*tile+attentionThreads*dims/8*16) + sums
+}
 
 type attentionParams struct {
 	Step, Items, Tables, QKV, Keys, Values, Out, Counters, Sums, Partials driver.Ptr
@@ -84,5 +107,5 @@ func (s *Set) Attention(a Attention, maxRows int) driver.Launch {
 	blocks := min(s.AttentionItems(maxRows), s.attentionAim())
 	return s.launch("attention", "attention", [3]int{blocks, s.KVHeads, 1}, attentionThreads, s.attentionShared(), driver.Bytes(&attentionParams{
 		a.Step.Header, a.Step.Items, a.Step.Tables, a.QKV, a.Keys, a.Values, a.Out,
-		a.Scratch, sums, sums.Offset(int64(attentionUnits * s.Heads * 8)), int32(a.QKVStride), int32(a.OutStride), a.Scale, 0}))
+		a.Scratch, sums, sums.Offset(int64(attentionUnits * s.Heads * 8)), int32(a.QKVStride), int32(a.OutStride), float32(float64(a.Scale) * math.Log2E), 0}))
 }

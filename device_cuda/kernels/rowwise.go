@@ -61,7 +61,7 @@ type normParams struct {
 
 // Norm describes the launch.
 func (s *Set) Norm(n Norm, maxRows int) driver.Launch {
-	return s.launch("rowwise", "norm", [3]int{ceil(maxRows, rowWarps), 1, 1}, rowThreads, 0, driver.Bytes(&normParams{
+	return s.launch("rowwise", "rms_norm", [3]int{ceil(maxRows, rowWarps), 1, 1}, rowThreads, 0, driver.Bytes(&normParams{
 		n.Rows, n.X, n.Weight, n.Out, int32(n.FirstRow), int32(n.XStride), int32(n.Width), int32(n.OutStride), n.Eps, 0}))
 }
 

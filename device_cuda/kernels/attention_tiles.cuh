@@ -1,0 +1,387 @@
+// Attention with tensor cores. A warp multiplies 16 rows with a tile of 64 positions: S = Q·Kᵀ, then O = P·V, both as products
+// of 16×16 with 16×8. Q and P stay in registers; keys and values come through shared memory.
+//
+// Few rows (a decoding sequence) share one set of 16, and the warps take the tiles of a split side by side. Many rows (a piece of a
+// prompt) are dealt out to the warps, which walk through the tiles together while the next tile is on its way.
+#pragma once
+#include "attention.cuh"
+
+constexpr int DIMS = (HEAD_DIM + 15) / 16 * 16;     // of a head, padded with zeros
+constexpr int CHUNKS = DIMS / 8;                    // of 16 bytes, in a row of a tile
+constexpr int STRIDE = DIMS + 8;                    // an odd number of chunks: eight rows lie in different banks
+constexpr int TILE_ELEMENTS = TILE * STRIDE;        // attentionShared in attention.go counts with these
+constexpr int FEW_TILES = DIMS <= 64 ? WARPS : 2;   // that a block with few rows holds at once
+constexpr int FEW_ARRAYS = 2 * FEW_TILES, MANY_ARRAYS = 4;
+constexpr int ROWS = 16, MANY_ROWS = ROWS * WARPS;
+
+// Accumulators of 16 rows × DIMS: a lane holds dimensions 8j + 2·(lane%4), +1 of row lane/4 in o[j][0..1] and of row
+// lane/4 + 8 in o[j][2..3].
+typedef float Sums[CHUNKS][4];
+
+__device__ __forceinline__ void load_queries(u32 (&q)[DIMS / 16][4], const AttentionParams& p, const Item& item, int head, int flat) {
+    const int dim = 2 * (threadIdx.x % 4);
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        const int row = flat + threadIdx.x % 32 / 4 + 8 * half;
+        const bool valid = row < flat_rows(item);
+        const float* from = query(p, item, head, valid ? row : 0);
+#pragma unroll
+        for (int k = 0; k < DIMS / 8; k++) {
+            const int d = 8 * k + dim;
+            const float2 x = valid && d < HEAD_DIM ? *(const float2*)(from + d) : make_float2(0.f, 0.f);
+            q[k / 2][half + 2 * (k % 2)] = pack(x.x, x.y);
+        }
+    }
+}
+
+// Scores of 16 rows at 64 positions: a lane holds positions 8n + 2·(lane%4), +1.
+__device__ __forceinline__ void score(float (&s)[8][4], const u32 (&q)[DIMS / 16][4], const Element* keys) {
+    const int lane = threadIdx.x % 32;
+    const Element* from = keys + (lane / 16 * 8 + lane % 8) * STRIDE + lane / 8 % 2 * 8;
+#pragma unroll
+    for (int n = 0; n < 8; n++) s[n][0] = s[n][1] = s[n][2] = s[n][3] = 0.f;
+#pragma unroll
+    for (int k = 0; k < DIMS / 16; k++) {
+#pragma unroll
+        for (int n = 0; n < 8; n += 2) {
+            u32 b[4];
+            load_matrices(b, from + 8 * n * STRIDE + 16 * k);
+            const u32 low[2] = {b[0], b[1]}, high[2] = {b[2], b[3]};
+            mma(s[n], q[k], low);
+            mma(s[n + 1], q[k], high);
+        }
+    }
+}
+
+// Turns scores into weights p, and gives m and l of the lane's two rows, which see the first visible[0] and visible[1] positions.
+__device__ __forceinline__ void weigh(float (&s)[8][4], const int (&visible)[2], float scale, float (&m)[2], float (&l)[2]) {
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        const int end = visible[half] - 2 * (int)(threadIdx.x % 4);
+        float top = -infinity();
+#pragma unroll
+        for (int n = 0; n < 8; n++) {
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                float& x = s[n][2 * half + i];
+                if (8 * n + i >= end) x = -infinity();
+                top = fmaxf(top, x);
+            }
+        }
+        top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 1));
+        top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 2));
+        m[half] = visible[half] > 0 ? top * scale : 0.f;
+        float sum = 0.f;
+#pragma unroll
+        for (int n = 0; n < 8; n++) {
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                float& x = s[n][2 * half + i];
+                x = exp2f(__fmaf_rn(x, scale, -m[half]));
+                sum += x;
+            }
+        }
+        sum += __shfl_xor_sync(0xffffffffu, sum, 1);
+        sum += __shfl_xor_sync(0xffffffffu, sum, 2);
+        l[half] = sum;
+    }
+}
+
+__device__ __forceinline__ void sum_values(Sums& o, const float (&s)[8][4], const Element* values) {
+    const int lane = threadIdx.x % 32;
+    const Element* from = values + lane % 16 * STRIDE + lane / 16 * 8;
+#pragma unroll
+    for (int j = 0; j < CHUNKS; j++) o[j][0] = o[j][1] = o[j][2] = o[j][3] = 0.f;
+#pragma unroll
+    for (int k = 0; k < TILE / 16; k++) {
+        const u32 a[4] = {pack(s[2 * k][0], s[2 * k][1]), pack(s[2 * k][2], s[2 * k][3]), pack(s[2 * k + 1][0], s[2 * k + 1][1]),
+                          pack(s[2 * k + 1][2], s[2 * k + 1][3])};
+#pragma unroll
+        for (int j = 0; j < CHUNKS; j += 2) {
+            u32 b[4];
+            load_matrices_transposed(b, from + 16 * k * STRIDE + 8 * j);
+            const u32 low[2] = {b[0], b[1]}, high[2] = {b[2], b[3]};
+            mma(o[j], a, low);
+            mma(o[j + 1], a, high);
+        }
+    }
+}
+
+// Joins later sums to earlier ones, for those of the lane's two rows that see any of the later.
+__device__ __forceinline__ void join_rows(Sums& o, float (&m)[2], float (&l)[2], const Sums& later_o, const float (&later_m)[2],
+                                          const float (&later_l)[2], const int (&visible)[2]) {
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        if (visible[half] <= 0) continue;
+        const Factors f = join(m[half], l[half], later_m[half], later_l[half]);
+#pragma unroll
+        for (int j = 0; j < CHUNKS; j++) {
+            join(o[j][2 * half], later_o[j][2 * half], f);
+            join(o[j][2 * half + 1], later_o[j][2 * half + 1], f);
+        }
+    }
+}
+
+__device__ __forceinline__ void store_partial(const AttentionParams& p, const Item& item, int head, int split, const int (&flat)[2],
+                                              const int (&visible)[2], const Sums& o, const float (&m)[2], const float (&l)[2]) {
+    const int dim = 2 * (threadIdx.x % 4);
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        if (visible[half] <= 0) continue;
+        const i64 to = partial(item, head, flat[half], split);
+        if (dim == 0) p.sums[to] = make_float2(m[half], l[half]);
+#pragma unroll
+        for (int j = 0; j < CHUNKS; j++)
+            if (8 * j + dim < HEAD_DIM)
+                *(float2*)(p.partials + to * HEAD_DIM + 8 * j + dim) = make_float2(o[j][2 * half], o[j][2 * half + 1]);
+    }
+}
+
+// Where a tile's positions lie in the cache, in rows of HEAD_DIM: a lane knows positions lane and lane+32.
+struct Places {
+    int low, high;
+};
+
+__device__ __forceinline__ Places places(const int* table, int start, int last, int head) {
+    const int lane = threadIdx.x % 32;
+    auto place = [&](int position) {
+        position = min(position, last);
+        return (table[position / PAGE_SIZE] * KV_HEADS + head) * PAGE_SIZE + position % PAGE_SIZE;
+    };
+    return {place(start + lane), place(start + lane + 32)};
+}
+
+// A warp copies rows [from, to) of a tile. The copies are asynchronous where a head is whole chunks.
+__device__ __forceinline__ void copy_rows(Element* tile, const Element* cache, Places places, int from, int to) {
+#pragma unroll 4
+    for (int base = from * CHUNKS; base < to * CHUNKS; base += 32) {
+        const int i = base + threadIdx.x % 32, row = min(i / CHUNKS, TILE - 1), chunk = i % CHUNKS;
+        const int low = __shfl_sync(0xffffffffu, places.low, row % 32), high = __shfl_sync(0xffffffffu, places.high, row % 32);
+        const Element* source = cache + (i64)(row < 32 ? low : high) * HEAD_DIM;
+        Element* target = tile + row * STRIDE + 8 * chunk;
+        if (i >= to * CHUNKS) continue;
+        if (HEAD_DIM % 8 == 0) {
+            const bool valid = 8 * chunk < HEAD_DIM;
+            copy16_or_zero(target, valid ? source + 8 * chunk : cache, valid);
+        } else {
+            for (int d = 0; d < 8; d += 2)
+                *(u32*)(target + d) = 8 * chunk + d < HEAD_DIM ? *(const u32*)(source + 8 * chunk + d) : 0;
+        }
+    }
+}
+
+// A warp writes zeros into rows [from, to) of a tile, because 0 · NaN is not 0.
+__device__ __forceinline__ void clear_rows(Element* tile, int from, int to = TILE) {
+    for (int i = from * CHUNKS + threadIdx.x % 32; i < to * CHUNKS; i += 32) {
+        u32* target = (u32*)(tile + i / CHUNKS * STRIDE + i % CHUNKS * 8);
+        target[0] = target[1] = target[2] = target[3] = 0;
+    }
+}
+
+// Brings a tile's first `rows` positions into shared memory, from position `from` on: the keys as one group of copies and the values
+// as the next.
+__device__ __forceinline__ void fetch(Element* keys, const AttentionParams& p, Places where, int from, int rows) {
+    copy_rows(keys, p.keys, where, from, rows);
+    copies_commit();
+    copy_rows(keys + TILE_ELEMENTS, p.values, where, from, rows);
+    copies_commit();
+}
+
+// The rows of an item that has at most 16: warp w takes tiles w, w + FEW_TILES, … of each split. Then eight threads a row join them.
+__device__ __forceinline__ void attend_few(const AttentionParams& p, const Item& item, int head, Element* shared, float2* sums, bool first) {
+    const int warp = threadIdx.x / 32, row = threadIdx.x % 32 / 4;
+    const int last = item.position + item.rows - 1;
+    Element *keys = shared + 2 * warp * TILE_ELEMENTS, *values = keys + TILE_ELEMENTS;
+    u32 q[DIMS / 16][4];
+
+    constexpr int LANES = 8, PAIRS = DIMS / (2 * LANES);
+    const int flat = threadIdx.x / LANES, dim = 2 * (threadIdx.x % LANES);
+    const int own = flat < flat_rows(item) ? flat_position(item, flat) : -1;
+    float m = 0.f, l = 0.f, split_m = 0.f, split_l = 0.f;
+    float2 o[PAIRS], split_o[PAIRS];
+
+    for (int start = item.split * SPLIT; start < (item.split + item.splits) * SPLIT && start <= last; start += FEW_TILES * TILE) {
+        const int tile = start + warp * TILE, rows = warp < FEW_TILES ? min(TILE, last + 1 - tile) : 0;
+        Places where = {0, 0};
+        int from = 0;
+        if (rows > 0) {
+            where = places(p.tables + item.table, tile, last, head);
+            clear_rows(values, rows);
+        }
+        if (first) { // what earlier steps stored need not wait for the kernel before this one, unless pages are still being copied
+            if (rows > 0 && p.step->copies == 0) {
+                from = max(0, min(rows, item.stored - tile));
+                fetch(keys, p, where, 0, from);
+            }
+            wait();
+        }
+        if (rows > 0) fetch(keys, p, where, from, rows);
+        if (first || start == item.split * SPLIT) load_queries(q, p, item, head, 0);
+        first = false;
+        if (rows > 0) {
+            float s[8][4], tile_m[2], tile_l[2];
+            Sums tile_o;
+            const int visible[2] = {flat_position(item, row) + 1 - tile, flat_position(item, row + 8) + 1 - tile};
+            copies_wait<1>();
+            __syncwarp();
+            score(s, q, keys);
+            weigh(s, visible, p.scale, tile_m, tile_l);
+            copies_wait<0>();
+            __syncwarp();
+            sum_values(tile_o, s, values);
+            float* to = (float*)keys + row * DIMS + 2 * (threadIdx.x % 4); // the warp has read its keys
+#pragma unroll
+            for (int j = 0; j < CHUNKS; j++) {
+                *(float2*)(to + 8 * j) = make_float2(tile_o[j][0], tile_o[j][1]);
+                *(float2*)(to + 8 * j + 8 * DIMS) = make_float2(tile_o[j][2], tile_o[j][3]);
+            }
+            if (threadIdx.x % 4 == 0) {
+                sums[warp * ROWS + row] = make_float2(tile_m[0], tile_l[0]);
+                sums[warp * ROWS + row + 8] = make_float2(tile_m[1], tile_l[1]);
+            }
+        }
+        __syncthreads();
+#pragma unroll
+        for (int t = 0; t < FEW_TILES; t++) {
+            const int at = start + t * TILE;
+            if (at > own) break;
+            const float2 later = sums[t * ROWS + flat];
+            const float* from = (const float*)(shared + 2 * t * TILE_ELEMENTS) + flat * DIMS + dim;
+            Factors f = {0.f, 1.f};
+            if (at % SPLIT == 0) split_m = later.x, split_l = later.y;
+            else f = join(split_m, split_l, later.x, later.y);
+#pragma unroll
+            for (int i = 0; i < PAIRS; i++) {
+                const float2 x = *(const float2*)(from + 2 * LANES * i);
+                if (at % SPLIT == 0) split_o[i] = x;
+                else join(split_o[i].x, x.x, f), join(split_o[i].y, x.y, f);
+            }
+        }
+        __syncthreads();
+        const int split = start / SPLIT, next = start + FEW_TILES * TILE;
+        if (split * SPLIT > own || next % SPLIT != 0 && next <= last) continue;
+        if (item.partial >= 0) {
+            const i64 to = partial(item, head, flat, split);
+            if (dim == 0) p.sums[to] = make_float2(split_m, split_l);
+#pragma unroll
+            for (int i = 0; i < PAIRS; i++)
+                if (dim + 2 * LANES * i < HEAD_DIM) *(float2*)(p.partials + to * HEAD_DIM + dim + 2 * LANES * i) = split_o[i];
+            continue;
+        }
+        Factors f = {0.f, 1.f};
+        if (split == 0) m = split_m, l = split_l;
+        else f = join(m, l, split_m, split_l);
+#pragma unroll
+        for (int i = 0; i < PAIRS; i++) {
+            if (split == 0) o[i] = split_o[i];
+            else join(o[i].x, split_o[i].x, f), join(o[i].y, split_o[i].y, f);
+        }
+    }
+    if (item.partial >= 0 || own < 0) return;
+    const float inverse = 1.f / l;
+#pragma unroll
+    for (int i = 0; i < PAIRS; i++)
+        if (dim + 2 * LANES * i < HEAD_DIM)
+            store_pair(result(p, item, head, flat) + dim + 2 * LANES * i, o[i].x * inverse, o[i].y * inverse);
+}
+
+// The rows of an item that has more: sets of 64, 16 for each warp.
+__device__ __forceinline__ void attend_many(const AttentionParams& p, const Item& item, int head, Element* shared) {
+    const int warp = threadIdx.x / 32, dim = 2 * (threadIdx.x % 4);
+    const int* table = p.tables + item.table;
+    float4* kept = (float4*)(shared + MANY_ARRAYS * TILE_ELEMENTS) + threadIdx.x; // the result so far, THREADS apart
+    for (int base = 0; base < flat_rows(item); base += MANY_ROWS) {
+        const int last = flat_position(item, min(base + MANY_ROWS, flat_rows(item)) - 1);
+        const int begin = item.split * SPLIT, end = min((item.split + item.splits) * SPLIT, last + 1);
+        const int flat[2] = {base + ROWS * warp + (int)threadIdx.x % 32 / 4, base + ROWS * warp + (int)threadIdx.x % 32 / 4 + 8};
+        int own[2];
+#pragma unroll
+        for (int half = 0; half < 2; half++) own[half] = flat[half] < flat_rows(item) ? flat_position(item, flat[half]) : -1;
+        const int warp_rows = min(ROWS, flat_rows(item) - base - ROWS * warp);
+        const int warp_last = warp_rows > 0 ? flat_position(item, base + ROWS * warp + warp_rows - 1) : -1;
+
+        u32 q[DIMS / 16][4];
+        load_queries(q, p, item, head, base + ROWS * warp);
+        float m[2], l[2], split_m[2], split_l[2];
+        Sums o;
+        auto fetch_quarter = [&](int tile) { // each warp a quarter of the tile's rows
+            Element* keys = shared + tile / TILE % 2 * 2 * TILE_ELEMENTS;
+            const int from = TILE / WARPS * warp, rows = min(TILE, last + 1 - tile), to = max(from, min(from + TILE / WARPS, rows));
+            const Places where = places(table, tile, last, head);
+            copy_rows(keys, p.keys, where, from, to);
+            copy_rows(keys + TILE_ELEMENTS, p.values, where, from, to);
+            clear_rows(keys + TILE_ELEMENTS, to, from + TILE / WARPS);
+            copies_commit();
+        };
+        __syncthreads(); // before: the rows, or the item, before these
+        if (begin < end) fetch_quarter(begin);
+        for (int tile = begin; tile < end; tile += TILE) {
+            copies_wait<0>();
+            __syncthreads();
+            if (tile + TILE < end) fetch_quarter(tile + TILE);
+            if (tile > warp_last) continue;
+            const Element* keys = shared + tile / TILE % 2 * 2 * TILE_ELEMENTS;
+            const int visible[2] = {own[0] + 1 - tile, own[1] + 1 - tile};
+            float s[8][4], tile_m[2], tile_l[2];
+            score(s, q, keys);
+            weigh(s, visible, p.scale, tile_m, tile_l);
+            if (tile % SPLIT == 0) {
+                sum_values(o, s, keys + TILE_ELEMENTS);
+#pragma unroll
+                for (int half = 0; half < 2; half++) split_m[half] = tile_m[half], split_l[half] = tile_l[half];
+            } else {
+                Sums tile_o;
+                sum_values(tile_o, s, keys + TILE_ELEMENTS);
+                join_rows(o, split_m, split_l, tile_o, tile_m, tile_l, visible);
+            }
+            const bool final = tile + TILE > warp_last;
+            if (!final && (tile + TILE) % SPLIT != 0) continue;
+            const int split = tile / SPLIT;
+            const int seen[2] = {own[0] + 1 - split * SPLIT, own[1] + 1 - split * SPLIT};
+            if (item.partial >= 0) {
+                store_partial(p, item, head, split, flat, seen, o, split_m, split_l);
+                continue;
+            }
+            if (split == 0) {
+#pragma unroll
+                for (int half = 0; half < 2; half++) m[half] = split_m[half], l[half] = split_l[half];
+            } else {
+                Sums earlier;
+#pragma unroll
+                for (int j = 0; j < CHUNKS; j++) {
+                    const float4 x = kept[j * THREADS];
+                    earlier[j][0] = x.x, earlier[j][1] = x.y, earlier[j][2] = x.z, earlier[j][3] = x.w;
+                }
+                join_rows(earlier, m, l, o, split_m, split_l, seen);
+#pragma unroll
+                for (int j = 0; j < CHUNKS; j++)
+#pragma unroll
+                    for (int i = 0; i < 4; i++) o[j][i] = earlier[j][i];
+            }
+            if (!final) {
+#pragma unroll
+                for (int j = 0; j < CHUNKS; j++) kept[j * THREADS] = make_float4(o[j][0], o[j][1], o[j][2], o[j][3]);
+                continue;
+            }
+#pragma unroll
+            for (int half = 0; half < 2; half++) {
+                if (own[half] < 0) continue;
+                const float inverse = 1.f / l[half];
+                Element* to = result(p, item, head, flat[half]) + dim;
+#pragma unroll
+                for (int j = 0; j < CHUNKS; j++)
+                    if (8 * j + dim < HEAD_DIM) store_pair(to + 8 * j, o[j][2 * half] * inverse, o[j][2 * half + 1] * inverse);
+            }
+        }
+    }
+    __syncthreads();
+}
+
+__device__ __forceinline__ void attend(const AttentionParams& p, const Item& item, int head, u8* shared, float2* sums, bool first) {
+    if (flat_rows(item) <= ROWS) {
+        attend_few(p, item, head, (Element*)shared, sums, first);
+    } else {
+        if (first) wait();
+        attend_many(p, item, head, (Element*)shared);
+    }
+}
