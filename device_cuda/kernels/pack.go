@@ -3,7 +3,7 @@
 package kernels
 
 import (
-	"fmt"
+	"strings"
 
 	"minisgl/device_cuda/driver"
 	"minisgl/tensor"
@@ -19,13 +19,13 @@ func PackedBytes(out, in int, element tensor.DType) int64 {
 
 // Pack packs a whole row-major weight (out, in) of type F32, F16 or BF16 that lies in card memory. order, if not 0, has for each
 // packed row the source row (int32). Values beyond ±65504 become that where Elements are F16, and then *overflow (int32) is set to 1.
-func (s *Set) Pack(dst, src driver.Ptr, srcType tensor.DType, out, in int, order, overflow driver.Ptr) (driver.Launch, error) {
+func (s *Set) Pack(dst, src driver.Ptr, srcType tensor.DType, out, in int, order, overflow driver.Ptr) driver.Launch {
 	return s.pack(srcType, packParams{Dst: dst, Src: src, Overflow: overflow, Order: order, Rows: int32(out), Packed: int32((out + 7) / 8 * 8), In: int32(in)})
 }
 
 // PackRows packs some rows of a weight: row i of src becomes packed row places[i] (int32, see Places), or row i if places is 0. The
 // rows that pad a weight to a multiple of 8 are not written: fill dst with zeros first.
-func (s *Set) PackRows(dst, src driver.Ptr, srcType tensor.DType, rows, in int, places, overflow driver.Ptr) (driver.Launch, error) {
+func (s *Set) PackRows(dst, src driver.Ptr, srcType tensor.DType, rows, in int, places, overflow driver.Ptr) driver.Launch {
 	return s.pack(srcType, packParams{Dst: dst, Src: src, Overflow: overflow, Places: places, Rows: int32(rows), Packed: int32(rows), In: int32(in)})
 }
 
@@ -36,22 +36,13 @@ type packParams struct {
 	Wide                              int32 // rows of src begin at multiples of 16 bytes
 }
 
-func (s *Set) pack(srcType tensor.DType, p packParams) (driver.Launch, error) {
-	names := map[tensor.DType]string{tensor.F32: "pack_f32", tensor.F16: "pack_f16", tensor.BF16: "pack_bf16"}
-	name, ok := names[srcType]
-	if !ok {
-		return driver.Launch{}, fmt.Errorf("pack: weights of type %v, want F32, F16 or BF16", srcType)
-	}
+func (s *Set) pack(srcType tensor.DType, p packParams) driver.Launch {
 	if p.Src%16 == 0 && int(p.In)*srcType.BlockBytes()%16 == 0 {
 		p.Wide = 1
 	}
-	function, err := s.modules["pack"].Function(name)
-	if err != nil {
-		return driver.Launch{}, err
-	}
 	const threads = 256
-	blocks := (int(p.In) + 31) / 32
-	return driver.Launch{Function: function, Grid: [3]int{(blocks*int(p.Packed) + threads - 1) / threads, 1, 1}, Block: threads, Params: driver.Bytes(&p)}, nil
+	pieces := (int(p.In) + 31) / 32 * int(p.Packed)
+	return s.launch("pack", "pack_"+strings.ToLower(srcType.String()), [3]int{(pieces + threads - 1) / threads, 1, 1}, threads, 0, driver.Bytes(&p))
 }
 
 // GateUpOrder is the order of a packed gate_up weight, whose source has `pairs` gate rows and then as many up rows: gate and up of
