@@ -78,13 +78,14 @@ struct Kernel {
 };
 
 struct Launch {
-    u32 grid[3], block[3], shared;
+    u32 grid[3], block[3], shared, shared_limit; // bytes of dynamic shared memory, and how many may be asked for
     const void* params;
     u64 order;          // 0: threads and blocks in order; else the seed of a permutation
     bool dependent;     // of another kernel, so somebody has to wait()
     char* report;       // of report_size bytes, written when the status is not Good
     size_t report_size;
-    u32 shared_limit;   // most bytes of dynamic shared memory
+    void (*describe)(void* memory, const void* address, char* text, size_t size); // says what an address is
+    void* memory;
 };
 
 // Machine is the one block that runs at a time, and the launch that it belongs to.
@@ -143,10 +144,9 @@ inline u32 random_below(Machine& m, u32 n) { // xorshift
 }
 
 // next takes the thread that runs next; null if none can.
-inline Thread* next(Machine& m, bool other_warp = false) {
+inline Thread* next(Machine& m, bool anybody = false) {
     u32 w = m.running->warp, skip = 0;
-    if (m.launch->order) w = random_below(m, m.warps), skip = random_below(m, warp_lanes);
-    else if (other_warp) w = (w + 1) % m.warps, skip = (m.running->lane + 1) % warp_lanes;
+    if (m.launch->order || anybody) w = random_below(m, m.warps), skip = random_below(m, warp_lanes);
     for (u32 i = 0; i < m.warps; i++, w = w + 1 == m.warps ? 0 : w + 1) {
         u32 ready = m.warp[w].ready;
         if (!ready) continue;
@@ -159,10 +159,10 @@ inline Thread* next(Machine& m, bool other_warp = false) {
 }
 
 // suspend runs other threads until somebody makes this one ready.
-__attribute__((noinline, visibility("hidden"))) inline void suspend(bool other_warp = false) {
+__attribute__((noinline, visibility("hidden"))) inline void suspend(bool anybody = false) {
     Machine& m = machine();
     Thread* from = m.running;
-    Thread* to = next(m, other_warp);
+    Thread* to = next(m, anybody);
     if (to == from) return;
     if (to) m.running = to;
     switch_fiber(from->fiber, to ? to->fiber : m.outside);

@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include "builtins.h"
+#include "memory.h"
 
 namespace emulated {
 
@@ -43,7 +44,9 @@ inline void report_fault() {
     if (m.stacks.overflowed(f.address)) fail(LaunchFailed, "its stack overflows: more than %zu KiB of local variables", Stacks::size >> 10);
     const u8* a = (const u8*)f.address;
     if (a >= m.shared_end && a < m.shared_end + page) fail(IllegalAddress, "%u bytes of dynamic shared memory, but byte %td is used", m.launch->shared, a - m.shared);
-    fail(IllegalAddress, "illegal address %p", f.address);
+    char what[120] = "";
+    if (m.launch->describe) m.launch->describe(m.launch->memory, f.address, what, sizeof what);
+    fail(IllegalAddress, "illegal address %p%s%s", f.address, *what ? ": " : "", what);
 }
 
 #ifdef __x86_64__
@@ -219,15 +222,38 @@ EMULATED_EXPORT void emulated_unload() {
 
 namespace emulated {
 
-// launch runs the kernel of that name and returns its report: "" if all went well. For tests written in C++.
+// For tests written in C++: launch runs the kernel of that name and returns its report, "" if all went well. Buffers are
+// memory of the card. order is the seed of the order in which threads and blocks run; 0: EMULATED_ORDER, or their own.
+inline Memory& memory_for_tests() {
+    static Memory m;
+    return m;
+}
+inline void describe_for_tests(void* memory, const void* address, char* text, size_t size) { ((Memory*)memory)->describe(address, text, size); }
+
 template <typename Params> std::string launch(const char* name, const Params& params, dim3 grid, dim3 block, u32 shared = 0, u64 order = 0) {
     char report[1024] = "";
-    Launch l = {{grid.x, grid.y, grid.z}, {block.x, block.y, block.z}, shared, &params, order, false, report, sizeof report, 227 << 10};
+    if (const char* seed = getenv("EMULATED_ORDER"); seed && !order) order = strtoull(seed, nullptr, 10);
+    Launch l = {{grid.x, grid.y, grid.z}, {block.x, block.y, block.z}, shared, 227 << 10, &params, order, false, report, sizeof report, describe_for_tests, &memory_for_tests()};
     const Kernel* k = find_kernel(name);
     if (!k) return std::string("no kernel ") + name;
     if (k->params != sizeof params) return std::string("kernel ") + name + " has another type of argument";
-    run(*k, l);
+    if (run(*k, l) == Good && memory_for_tests().overrun(report, sizeof report)) return std::string("kernel ") + name + " " + report;
     return report;
 }
+
+template <typename T> class Buffer {
+    T* values;
+    size_t count;
+
+  public:
+    explicit Buffer(size_t n) : values((T*)memory_for_tests().allocate(n * sizeof(T))), count(n) {}
+    Buffer(const Buffer&) = delete;
+    ~Buffer() { memory_for_tests().release(values); }
+    T* data() { return values; }
+    T* begin() { return values; }
+    T* end() { return values + count; }
+    size_t size() const { return count; }
+    T& operator[](size_t i) { return values[i]; }
+};
 
 } // namespace emulated

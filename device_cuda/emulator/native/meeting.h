@@ -8,27 +8,31 @@ namespace emulated {
 
 // multiply is mma.m16n8k16. The emulator's order: d and the sixteen products of its row and column, in the order of k, are
 // added in double, and the sum is rounded to float once.
-inline void multiply(Thread* lanes, bool bf16) {
-    double a[16][16], b[16][8], d[16][8];
-    auto widen = [bf16](u32 x) { return (double)(bf16 ? bf16_to_float((u16)x) : f16_to_float((u16)x)); };
+template <typename Widen> inline void multiply(Thread* lanes, Widen widen) {
+    typedef double Half __attribute__((vector_size(32))); // of a row of b or d
+    double a[16][16];
+    alignas(64) double b[16][8], d[16][8];
     for (int lane = 0; lane < 32; lane++) {
         int g = lane / 4, q = lane % 4 * 2;
         const u32 *pa = (const u32*)lanes[lane].a, *pb = (const u32*)lanes[lane].b;
         const float* pd = (const float*)lanes[lane].d;
         for (int half = 0; half < 2; half++) {
-            a[g][q + half] = widen(pa[0] >> 16 * half);
-            a[g + 8][q + half] = widen(pa[1] >> 16 * half);
-            a[g][q + 8 + half] = widen(pa[2] >> 16 * half);
-            a[g + 8][q + 8 + half] = widen(pa[3] >> 16 * half);
-            b[q + half][g] = widen(pb[0] >> 16 * half);
-            b[q + 8 + half][g] = widen(pb[1] >> 16 * half);
+            auto value = [=](u32 pair) { return (double)widen((u16)(pair >> 16 * half)); };
+            a[g][q + half] = value(pa[0]);
+            a[g + 8][q + half] = value(pa[1]);
+            a[g][q + 8 + half] = value(pa[2]);
+            a[g + 8][q + 8 + half] = value(pa[3]);
+            b[q + half][g] = value(pb[0]);
+            b[q + 8 + half][g] = value(pb[1]);
             d[g][q + half] = pd[half];
             d[g + 8][q + half] = pd[2 + half];
         }
     }
-    for (int row = 0; row < 16; row++)
-        for (int k = 0; k < 16; k++)
-            for (int column = 0; column < 8; column++) d[row][column] += a[row][k] * b[k][column];
+    for (int row = 0; row < 16; row++) {
+        Half left = *(Half*)d[row], right = *(Half*)(d[row] + 4);
+        for (int k = 0; k < 16; k++) left += a[row][k] * *(Half*)b[k], right += a[row][k] * *(Half*)(b[k] + 4);
+        *(Half*)d[row] = left, *(Half*)(d[row] + 4) = right;
+    }
     for (int lane = 0; lane < 32; lane++) {
         int g = lane / 4, q = lane % 4 * 2;
         float* pd = (float*)lanes[lane].d;
@@ -113,7 +117,10 @@ __attribute__((noinline, visibility("hidden"))) inline void finish_meeting(Machi
     case ShuffleXor:
     case ShuffleUp:
     case ShuffleDown: shuffle(lanes, group, one.mask); break;
-    case Multiply: multiply(lanes, one.vote); break;
+    case Multiply:
+        if (one.vote) multiply(lanes, [](u16 x) { return bf16_to_float(x); });
+        else multiply(lanes, [](u16 x) { return f16_to_float(x); });
+        break;
     case LoadMatrices: load_matrices(lanes, one.vote); break;
     case Ballot: {
         u32 votes = 0;
