@@ -169,11 +169,7 @@ func (r *runner) uploadMatrix(m *matrix, staging, overflow driver.Ptr) error {
 			return err
 		}
 	}
-	pack, err := r.kernels.Pack(m.packed, staging, raw, m.out, m.in, sources, overflow)
-	if err != nil {
-		return err
-	}
-	return r.card.Run([]driver.Launch{pack})
+	return r.card.Run([]driver.Launch{r.kernels.Pack(m.packed, staging, raw, m.out, m.in, sources, overflow)})
 }
 
 // dequantise returns a tensor's values, all cores at work.
