@@ -25,6 +25,7 @@ struct AttentionParams {
     const float* qkv;
     const Element *keys, *values;
     Element* out;
+    int* queue;      // (2, KV_HEADS) items handed out, blocks that have left
     int* counters;   // (units, KV_HEADS) items that have finished
     float2* sums;    // (units, HEADS) m and l of a split
     float* partials; // (units, HEADS, HEAD_DIM) o of a split
@@ -34,6 +35,17 @@ struct AttentionParams {
 
 __device__ __forceinline__ float infinity() { return __uint_as_float(0x7f800000u); }
 
+// 2^x. Below 2^-126 it is 0.
+__device__ __forceinline__ float power(float x) {
+#ifdef EMULATED
+    return exp2f(x);
+#else
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+#endif
+}
+
 // The factors by which join multiplies what came earlier and what comes later.
 struct Factors {
     float earlier, later;
@@ -41,7 +53,7 @@ struct Factors {
 
 __device__ __forceinline__ Factors join(float& m, float& l, float later_m, float later_l) {
     const float top = fmaxf(m, later_m);
-    const Factors f = {exp2f(m - top), exp2f(later_m - top)};
+    const Factors f = {power(m - top), power(later_m - top)};
     l = __fmaf_rn(l, f.earlier, __fmul_rn(later_l, f.later));
     m = top;
     return f;

@@ -58,8 +58,10 @@ func (s *Set) AttentionItems(maxRows int) int { return maxRows + s.attentionAim(
 
 // AttentionScratch is the bytes of Attention.Scratch.
 func (s *Set) AttentionScratch() int64 {
-	return attentionUnits * 4 * int64(s.KVHeads+s.Heads*(2+s.HeadDim))
+	return s.queueBytes() + attentionUnits*4*int64(s.KVHeads+s.Heads*(2+s.HeadDim))
 }
+
+func (s *Set) queueBytes() int64 { return int64(ceil(2*4*s.KVHeads, 16) * 16) }
 
 // attentionAim is how many items of each KV head keep the card busy.
 func (s *Set) attentionAim() int {
@@ -93,19 +95,20 @@ func (s *Set) attentionShared() int {
 }
 
 type attentionParams struct {
-	Step, Items, Tables, QKV, Keys, Values, Out, Counters, Sums, Partials driver.Ptr
-	QKVStride, OutStride                                                  int32
-	Scale                                                                 float32
-	_                                                                     int32
+	Step, Items, Tables, QKV, Keys, Values, Out, Queue, Counters, Sums, Partials driver.Ptr
+	QKVStride, OutStride                                                         int32
+	Scale                                                                        float32
+	_                                                                            int32
 }
 
 const attentionThreads = 128
 
 // Attention describes the launch.
 func (s *Set) Attention(a Attention, maxRows int) driver.Launch {
-	sums := a.Scratch.Offset(int64(attentionUnits * s.KVHeads * 4))
+	counters := a.Scratch.Offset(s.queueBytes())
+	sums := counters.Offset(int64(attentionUnits * s.KVHeads * 4))
 	blocks := min(s.AttentionItems(maxRows), s.attentionAim())
 	return s.launch("attention", "attention", [3]int{blocks, s.KVHeads, 1}, attentionThreads, s.attentionShared(), driver.Bytes(&attentionParams{
 		a.Step.Header, a.Step.Items, a.Step.Tables, a.QKV, a.Keys, a.Values, a.Out,
-		a.Scratch, sums, sums.Offset(int64(attentionUnits * s.Heads * 8)), int32(a.QKVStride), int32(a.OutStride), float32(float64(a.Scale) * math.Log2E), 0}))
+		a.Scratch, counters, sums, sums.Offset(int64(attentionUnits * s.Heads * 8)), int32(a.QKVStride), int32(a.OutStride), float32(float64(a.Scale) * math.Log2E), 0}))
 }

@@ -27,7 +27,7 @@ __device__ __forceinline__ void attend(const AttentionParams& p, const Item& ite
                 }
                 const float top = warp_max(fmaxf(score[0], score[1]));
                 for (int i = 0; i < 2; i++) {
-                    score[i] = exp2f(score[i] - top);
+                    score[i] = power(score[i] - top);
                     sum += score[i];
                 }
                 sum = warp_sum(sum);

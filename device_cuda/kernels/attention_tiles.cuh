@@ -58,16 +58,16 @@ __device__ __forceinline__ void weigh(float (&s)[8][4], const int (&visible)[2],
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         const int end = visible[half] - 2 * (int)(threadIdx.x % 4);
+        if (visible[half] < TILE) {
+#pragma unroll
+            for (int n = 0; n < 8; n++)
+#pragma unroll
+                for (int i = 0; i < 2; i++)
+                    if (8 * n + i >= end) s[n][2 * half + i] = -infinity();
+        }
         float top = -infinity();
 #pragma unroll
-        for (int n = 0; n < 8; n++) {
-#pragma unroll
-            for (int i = 0; i < 2; i++) {
-                float& x = s[n][2 * half + i];
-                if (8 * n + i >= end) x = -infinity();
-                top = fmaxf(top, x);
-            }
-        }
+        for (int n = 0; n < 8; n++) top = fmaxf(top, fmaxf(s[n][2 * half], s[n][2 * half + 1]));
         top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 1));
         top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 2));
         m[half] = visible[half] > 0 ? top * scale : 0.f;
@@ -77,7 +77,7 @@ __device__ __forceinline__ void weigh(float (&s)[8][4], const int (&visible)[2],
 #pragma unroll
             for (int i = 0; i < 2; i++) {
                 float& x = s[n][2 * half + i];
-                x = exp2f(__fmaf_rn(x, scale, -m[half]));
+                x = power(__fmaf_rn(x, scale, -m[half]));
                 sum += x;
             }
         }
@@ -137,61 +137,64 @@ __device__ __forceinline__ void store_partial(const AttentionParams& p, const It
     }
 }
 
-// Where a tile's positions lie in the cache, in rows of HEAD_DIM: a lane knows positions lane and lane+32.
-struct Places {
-    int low, high;
-};
+// Where keys and values of a sequence come from, and how far it goes.
+struct Context {
+    const Element *keys, *values;
+    const int* table;
+    int head, last;
 
-__device__ __forceinline__ Places places(const int* table, int start, int last, int head) {
-    const int lane = threadIdx.x % 32;
-    auto place = [&](int position) {
+    // The row of HEAD_DIM values of a position in keys and in values.
+    __device__ __forceinline__ int row(int position) const {
         position = min(position, last);
         return (table[position / PAGE_SIZE] * KV_HEADS + head) * PAGE_SIZE + position % PAGE_SIZE;
-    };
-    return {place(start + lane), place(start + lane + 32)};
-}
+    }
+};
 
-// A warp copies rows [from, to) of a tile. The copies are asynchronous where a head is whole chunks.
-__device__ __forceinline__ void copy_rows(Element* tile, const Element* cache, Places places, int from, int to) {
-#pragma unroll 4
-    for (int base = from * CHUNKS; base < to * CHUNKS; base += 32) {
-        const int i = base + threadIdx.x % 32, row = min(i / CHUNKS, TILE - 1), chunk = i % CHUNKS;
-        const int low = __shfl_sync(0xffffffffu, places.low, row % 32), high = __shfl_sync(0xffffffffu, places.high, row % 32);
-        const Element* source = cache + (i64)(row < 32 ? low : high) * HEAD_DIM;
-        Element* target = tile + row * STRIDE + 8 * chunk;
-        if (i >= to * CHUNKS) continue;
-        if (HEAD_DIM % 8 == 0) {
-            const bool valid = 8 * chunk < HEAD_DIM;
-            copy16_or_zero(target, valid ? source + 8 * chunk : cache, valid);
-        } else {
-            for (int d = 0; d < 8; d += 2)
-                *(u32*)(target + d) = 8 * chunk + d < HEAD_DIM ? *(const u32*)(source + 8 * chunk + d) : 0;
-        }
+// Copies chunk `dim/8` of a row into shared memory, asynchronously where a head is whole chunks; if it is not present, zeros.
+__device__ __forceinline__ void copy_chunk(Element* to, const Element* cache, int row, int dim, bool present) {
+    const Element* from = cache + (i64)row * HEAD_DIM + dim;
+    if (HEAD_DIM % 8 == 0) {
+        if (dim >= HEAD_DIM) present = false;
+        copy16_or_zero(to, present ? from : cache, present);
+    } else {
+#pragma unroll
+        for (int d = 0; d < 8; d += 2) *(u32*)(to + d) = present && dim + d < HEAD_DIM ? *(const u32*)(from + d) : 0;
     }
 }
 
-// A warp writes zeros into rows [from, to) of a tile, because 0 · NaN is not 0.
-__device__ __forceinline__ void clear_rows(Element* tile, int from, int to = TILE) {
+// A warp brings those of rows [first, first + COUNT) of a tile that are below `present`, and writes zeros into those from `rows` on,
+// because 0 · NaN is not 0. The tile's values lie behind its keys.
+template <int COUNT>
+__device__ __forceinline__ void copy_rows(Element* tile, const Context& c, int start, int first, int present, int rows) {
+    static_assert(COUNT <= 32, "a lane looks up one row");
+    const int lane = threadIdx.x % 32, looked_up = c.row(start + first + lane);
+#pragma unroll
+    for (int i = 0; i < COUNT * CHUNKS; i += 32) {
+        const int row = (i + lane) / CHUNKS, dim = (i + lane) % CHUNKS * 8;
+        const int source = __shfl_sync(0xffffffffu, looked_up, row);
+        Element* to = tile + (first + row) * STRIDE + dim;
+        if (first + row >= present && first + row < rows) continue;
+        copy_chunk(to, c.keys, source, dim, first + row < present);
+        copy_chunk(to + TILE_ELEMENTS, c.values, source, dim, first + row < present);
+    }
+}
+
+// A warp brings the few rows [from, to) of a tile.
+__device__ __forceinline__ void copy_late_rows(Element* tile, const Context& c, int start, int from, int to) {
+#pragma unroll 1
     for (int i = from * CHUNKS + threadIdx.x % 32; i < to * CHUNKS; i += 32) {
-        u32* target = (u32*)(tile + i / CHUNKS * STRIDE + i % CHUNKS * 8);
-        target[0] = target[1] = target[2] = target[3] = 0;
+        const int row = i / CHUNKS, dim = i % CHUNKS * 8, source = c.row(start + row);
+        copy_chunk(tile + row * STRIDE + dim, c.keys, source, dim, true);
+        copy_chunk(tile + row * STRIDE + dim + TILE_ELEMENTS, c.values, source, dim, true);
     }
-}
-
-// Brings a tile's first `rows` positions into shared memory, from position `from` on: the keys as one group of copies and the values
-// as the next.
-__device__ __forceinline__ void fetch(Element* keys, const AttentionParams& p, Places where, int from, int rows) {
-    copy_rows(keys, p.keys, where, from, rows);
-    copies_commit();
-    copy_rows(keys + TILE_ELEMENTS, p.values, where, from, rows);
-    copies_commit();
 }
 
 // The rows of an item that has at most 16: warp w takes tiles w, w + FEW_TILES, … of each split. Then eight threads a row join them.
 __device__ __forceinline__ void attend_few(const AttentionParams& p, const Item& item, int head, Element* shared, float2* sums, bool first) {
     const int warp = threadIdx.x / 32, row = threadIdx.x % 32 / 4;
     const int last = item.position + item.rows - 1;
-    Element *keys = shared + 2 * warp * TILE_ELEMENTS, *values = keys + TILE_ELEMENTS;
+    const Context context = {p.keys, p.values, p.tables + item.table, head, last};
+    Element* keys = shared + 2 * warp * TILE_ELEMENTS;
     u32 q[DIMS / 16][4];
 
     constexpr int LANES = 8, PAIRS = DIMS / (2 * LANES);
@@ -202,34 +205,31 @@ __device__ __forceinline__ void attend_few(const AttentionParams& p, const Item&
 
     for (int start = item.split * SPLIT; start < (item.split + item.splits) * SPLIT && start <= last; start += FEW_TILES * TILE) {
         const int tile = start + warp * TILE, rows = warp < FEW_TILES ? min(TILE, last + 1 - tile) : 0;
-        Places where = {0, 0};
-        int from = 0;
+        int present = rows;
+        if (first) // what earlier steps stored need not wait for the kernel before this one, unless pages are still being copied
+            present = p.step->copies == 0 ? max(0, min(rows, item.stored - tile)) : 0;
         if (rows > 0) {
-            where = places(p.tables + item.table, tile, last, head);
-            clear_rows(values, rows);
+            copy_rows<32>(keys, context, tile, 0, present, rows);
+            copy_rows<32>(keys, context, tile, 32, present, rows);
         }
-        if (first) { // what earlier steps stored need not wait for the kernel before this one, unless pages are still being copied
-            if (rows > 0 && p.step->copies == 0) {
-                from = max(0, min(rows, item.stored - tile));
-                fetch(keys, p, where, 0, from);
-            }
+        if (first) {
             wait();
+            if (rows > 0) copy_late_rows(keys, context, tile, present, rows);
         }
-        if (rows > 0) fetch(keys, p, where, from, rows);
+        copies_commit();
         if (first || start == item.split * SPLIT) load_queries(q, p, item, head, 0);
         first = false;
         if (rows > 0) {
             float s[8][4], tile_m[2], tile_l[2];
             Sums tile_o;
             const int visible[2] = {flat_position(item, row) + 1 - tile, flat_position(item, row + 8) + 1 - tile};
-            copies_wait<1>();
+            copies_wait<0>();
             __syncwarp();
             score(s, q, keys);
             weigh(s, visible, p.scale, tile_m, tile_l);
-            copies_wait<0>();
+            sum_values(tile_o, s, keys + TILE_ELEMENTS);
             __syncwarp();
-            sum_values(tile_o, s, values);
-            float* to = (float*)keys + row * DIMS + 2 * (threadIdx.x % 4); // the warp has read its keys
+            float* to = (float*)keys + row * DIMS + 2 * (threadIdx.x % 4); // the keys have been read
 #pragma unroll
             for (int j = 0; j < CHUNKS; j++) {
                 *(float2*)(to + 8 * j) = make_float2(tile_o[j][0], tile_o[j][1]);
@@ -288,7 +288,6 @@ __device__ __forceinline__ void attend_few(const AttentionParams& p, const Item&
 // The rows of an item that has more: sets of 64, 16 for each warp.
 __device__ __forceinline__ void attend_many(const AttentionParams& p, const Item& item, int head, Element* shared) {
     const int warp = threadIdx.x / 32, dim = 2 * (threadIdx.x % 4);
-    const int* table = p.tables + item.table;
     float4* kept = (float4*)(shared + MANY_ARRAYS * TILE_ELEMENTS) + threadIdx.x; // the result so far, THREADS apart
     for (int base = 0; base < flat_rows(item); base += MANY_ROWS) {
         const int last = flat_position(item, min(base + MANY_ROWS, flat_rows(item)) - 1);
@@ -304,13 +303,10 @@ __device__ __forceinline__ void attend_many(const AttentionParams& p, const Item
         load_queries(q, p, item, head, base + ROWS * warp);
         float m[2], l[2], split_m[2], split_l[2];
         Sums o;
+        const Context context = {p.keys, p.values, p.tables + item.table, head, last};
         auto fetch_quarter = [&](int tile) { // each warp a quarter of the tile's rows
-            Element* keys = shared + tile / TILE % 2 * 2 * TILE_ELEMENTS;
-            const int from = TILE / WARPS * warp, rows = min(TILE, last + 1 - tile), to = max(from, min(from + TILE / WARPS, rows));
-            const Places where = places(table, tile, last, head);
-            copy_rows(keys, p.keys, where, from, to);
-            copy_rows(keys + TILE_ELEMENTS, p.values, where, from, to);
-            clear_rows(keys + TILE_ELEMENTS, to, from + TILE / WARPS);
+            Element* to = shared + tile / TILE % 2 * 2 * TILE_ELEMENTS;
+            copy_rows<TILE / WARPS>(to, context, tile, TILE / WARPS * warp, last + 1 - tile, last + 1 - tile);
             copies_commit();
         };
         __syncthreads(); // before: the rows, or the item, before these
