@@ -19,7 +19,7 @@ struct LinearParams { // linearParams in linear.go
     int x_stride, stride;
     int first_row;
     int epilogue;
-    int wide;     // rows of result begin at multiples of 8 bytes
+    int wide;     // pairs (SILU: four columns) of a row of result may be stored at once
     int blocks;   // of 32 inputs
     int split;    // blocks of a split
     int resident; // linear_stream: blocks of a split that shared memory holds
@@ -108,3 +108,39 @@ struct Ending {
         }
     }
 };
+
+// What a lane of a tile has of one row: the sums of outputs n + 8j and n + 8j + 1 (n even) for j < COUNT, as mma leaves them. The
+// four lanes of a row call it together, with or without a row to store.
+template <int COUNT> __device__ __forceinline__ void finish_row(const LinearParams& p, bool valid, int row, int n, const float2 (&sums)[COUNT]) {
+    Ending endings[COUNT];
+    if (valid) {
+#pragma unroll
+        for (int j = 0; j < COUNT; j++) {
+            endings[j].fetch_constants(p, row, n + 8 * j);
+            endings[j].fetch(p, row, n + 8 * j);
+        }
+    }
+#ifndef ELEMENT_F32
+    if (p.epilogue == SILU && p.wide && COUNT % 4 == 0) {
+        // The columns of four j are 16 neighbours, of which each lane has every fourth: transposed, it stores four in a row.
+        const int q = threadIdx.x % 4;
+        Element* result = (Element*)p.result + (i64)row * p.stride;
+#pragma unroll
+        for (int j = 0; j < COUNT; j += 4) {
+            u32 own[4];
+#pragma unroll
+            for (int i = 0; i < 4; i++) own[i] = Ending::silu(sums[j + i].x + (p.bias ? endings[j + i].bias[0] : 0.f), sums[j + i].y + (p.bias ? endings[j + i].bias[1] : 0.f));
+            const u32 other = __shfl_xor_sync(0xffffffffu, q % 2 ? own[0] | own[2] << 16 : own[1] | own[3] << 16, 1);
+            const u32 low = q % 2 ? (other & 0xffff) | own[1] << 16 : own[0] | other << 16;
+            const u32 high = q % 2 ? other >> 16 | own[3] << 16 : own[2] | (other & 0xffff0000);
+            const u32 half = __shfl_xor_sync(0xffffffffu, q < 2 ? high : low, 2);
+            const int first = n - 2 * q + 8 * (j + q); // output of the lane's first column
+            if (valid && first < p.out) *(uint2*)(result + first / 2) = q < 2 ? make_uint2(low, half) : make_uint2(half, high);
+        }
+        return;
+    }
+#endif
+    if (!valid) return;
+#pragma unroll
+    for (int j = 0; j < COUNT; j++) endings[j].finish(p, row, n + 8 * j, sums[j].x, sums[j].y);
+}

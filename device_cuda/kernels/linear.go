@@ -131,8 +131,10 @@ func (s *Set) LinearWith(l Linear, maxRows int, v LinearVariant) (driver.Launch,
 		Out: int32(l.Out), In: int32(l.In), XStride: int32(l.XStride), Stride: int32(l.Stride), FirstRow: int32(l.FirstRow),
 		Epilogue: int32(l.Epilogue), Eps: l.Eps,
 	}
-	if l.Result%8 == 0 && l.Stride%2 == 0 && l.Out%2 == 0 {
-		p.Wide = 1
+	if l.Epilogue == SiLU {
+		p.Wide = flag(l.Result%8 == 0 && l.Stride%4 == 0 && l.Out%8 == 0)
+	} else {
+		p.Wide = flag(l.Result%8 == 0 && l.Stride%2 == 0 && l.Out%2 == 0)
 	}
 	p.Blocks = int32(ceilDiv(l.In, 32))
 	p.Split = int32(ceilDiv(int(p.Blocks), linearSplits))
@@ -233,6 +235,13 @@ func linearKernel(element tensor.DType, out, in int, norm bool, maxRows, multipr
 		return "linear_tile_64x64"
 	}
 	return "linear_tile_64x32"
+}
+
+func flag(b bool) int32 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }

@@ -1,63 +1,44 @@
 // Matrix products of many rows: tiles of TM rows × TN outputs, X and weights in a ring of STAGES stages of shared memory, each of
 // STEP blocks of 32 inputs. A warp computes WM × WN. At the end of each split its accumulators are added to the running
 // total and begin anew, which gives the sums of linear.cu.
-#include "linear.cuh"
+#include "linear_tile.cuh"
 
 #ifndef ELEMENT_F32
 
 template <int TM, int TN, int WM, int WN, int STEP, int STAGES> __device__ __forceinline__ void tile(const LinearParams& p) {
     constexpr int THREADS = TM / WM * (TN / WN) * 32, MT = WM / 16, NT = WN / 8;
-    constexpr int X_BYTES = TM * 64, W_BYTES = TN * 64; // of a block of 32 inputs
-    constexpr int STAGE_BYTES = STEP * (X_BYTES + W_BYTES);
+    typedef TileCopies<TM, TN, THREADS, STEP> Copies;
     SHARED(u8, shared);
     dependents();
     wait();
     const int rows = rows_of(p), first_row = blockIdx.y * TM;
     if (first_row >= rows) return;
-    const int first_group = blockIdx.x * (TN / 8), last_group = (p.out + 7) / 8 - 1;
+    const int first_group = blockIdx.x * (TN / 8);
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, q = lane % 4;
     const int warp_row = warp / (TN / WN) * WM, warp_group = warp % (TN / WN) * NT;
 
-    // A stage holds for each block of 32 inputs the rows of X, 64 bytes each, then the packed weights, 512 bytes a group.
-    auto copy_stage = [&](int stage, int block) {
-        u8* to = shared + stage * STAGE_BYTES;
-#pragma unroll
-        for (int s = 0; s < STEP; s++, to += X_BYTES + W_BYTES) {
-            const bool valid_block = block + s < p.blocks;
-#pragma unroll
-            for (int i = threadIdx.x; i < TM * 4; i += THREADS) {
-                const int row = first_row + i / 4;
-                const bool valid = valid_block && row < rows;
-                copy16_or_zero(to + i * 16, (const Element*)p.x + (i64)(valid ? row : first_row) * p.x_stride + (valid ? (block + s) * 32 + i % 4 * 8 : 0), valid);
-            }
-#pragma unroll
-            for (int i = threadIdx.x; i < TN * 4; i += THREADS) {
-                const i64 group = min(first_group + i / 32, last_group);
-                const int b = valid_block ? block + s : 0;
-                copy16_or_zero(to + X_BYTES + i * 16, (const u8*)p.weight + (group * p.blocks + b) * 512 + i % 32 * 16, valid_block);
-            }
-        }
-        copies_commit();
-    };
+    Copies copies;
+    copies.begin(p, first_row, first_group, rows);
     const int stages = (p.blocks + STEP - 1) / STEP;
 #pragma unroll
     for (int s = 0; s < STAGES - 1; s++) {
-        if (s < stages) copy_stage(s, s * STEP);
-        else copies_commit();
+        if (s < stages) copies.stage(p, shared + s * Copies::STAGE_BYTES, s * STEP);
+        copies_commit();
     }
 
     float sums[MT][NT][4] = {}, totals[MT][NT][4] = {};
     const int chunk = lane / 8, line = lane % 8;
-    const int x_at = (warp_row + g) * 64 + q * 16, w_at = X_BYTES + warp_group * 512 + line * 64 + (chunk ^ (line / 2)) * 16;
+    const int x_at = (warp_row + g) * 64 + q * 16, w_at = Copies::X_BYTES + warp_group * 512 + line * 64 + (chunk ^ (line / 2)) * 16;
     int in_split = 0;
     for (int stage = 0; stage < stages; stage++) {
         copies_wait<STAGES - 2>();
         __syncthreads();
-        if (stage + STAGES - 1 < stages) copy_stage((stage + STAGES - 1) % STAGES, (stage + STAGES - 1) * STEP);
-        else copies_commit();
-        const u8* from = shared + stage % STAGES * STAGE_BYTES;
+        const int ahead = stage + STAGES - 1;
+        if (ahead < stages) copies.stage(p, shared + ahead % STAGES * Copies::STAGE_BYTES, ahead * STEP);
+        copies_commit();
+        const u8* from = shared + stage % STAGES * Copies::STAGE_BYTES;
 #pragma unroll
-        for (int s = 0; s < STEP; s++, from += X_BYTES + W_BYTES) {
+        for (int s = 0; s < STEP; s++, from += Copies::BLOCK_BYTES) {
             if (s > 0 && stage * STEP + s >= p.blocks) break;
             uint4 low[MT], high[MT];
 #pragma unroll
@@ -96,18 +77,16 @@ template <int TM, int TN, int WM, int WN, int STEP, int STAGES> __device__ __for
         }
     }
 #pragma unroll
-    for (int t = 0; t < MT; t++)
+    for (int t = 0; t < MT; t++) {
 #pragma unroll
-        for (int j = 0; j < NT; j++)
+        for (int half = 0; half < 2; half++) {
+            float2 sums_of_row[NT];
 #pragma unroll
-            for (int half = 0; half < 2; half++) {
-                const int row = first_row + warp_row + t * 16 + half * 8 + g, n = (first_group + warp_group + j) * 8 + 2 * q;
-                if (row >= rows) continue;
-                Ending ending;
-                ending.fetch_constants(p, row, n);
-                ending.fetch(p, row, n);
-                ending.finish(p, row, n, totals[t][j][2 * half], totals[t][j][2 * half + 1]);
-            }
+            for (int j = 0; j < NT; j++) sums_of_row[j] = make_float2(totals[t][j][2 * half], totals[t][j][2 * half + 1]);
+            const int row = first_row + warp_row + t * 16 + half * 8 + g;
+            finish_row(p, row < rows, row, (first_group + warp_group) * 8 + 2 * q, sums_of_row);
+        }
+    }
 }
 
 // The names say rows and outputs of a tile; linear.go lists them.

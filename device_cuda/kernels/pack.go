@@ -37,9 +37,7 @@ type packParams struct {
 }
 
 func (s *Set) pack(srcType tensor.DType, p packParams) driver.Launch {
-	if p.Src%16 == 0 && int(p.In)*srcType.BlockBytes()%16 == 0 {
-		p.Wide = 1
-	}
+	p.Wide = flag(p.Src%16 == 0 && int(p.In)*srcType.BlockBytes()%16 == 0)
 	const threads = 256
 	pieces := (int(p.In) + 31) / 32 * int(p.Packed)
 	return s.launch("pack", "pack_"+strings.ToLower(srcType.String()), [3]int{(pieces + threads - 1) / threads, 1, 1}, threads, 0, driver.Bytes(&p))
