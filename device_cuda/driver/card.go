@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"minisgl/device"
@@ -27,9 +28,6 @@ var ErrLost, ErrMemory = device.ErrLost, device.ErrMemory
 
 var errClosed = errors.New("the card is closed")
 
-// inFlight is how many steps may be queued on the card before Submit blocks.
-const inFlight = 16
-
 // A Card is an opened card. Its methods may be called from any goroutine.
 type Card struct {
 	api      *C.cuda
@@ -37,35 +35,26 @@ type Card struct {
 	options  Options
 	ordinal  int
 	info     Info
-	device   C.device_id
 
-	gate     sync.Mutex // orders what is sent to the owner
-	closed   bool
-	sent     uint64 // steps submitted
-	requests chan request
-	ended    chan struct{} // closed when the owner is gone
+	// Set by the owner when it starts, and then constant.
+	device          C.device_id
+	context, stream unsafe.Pointer
+	events          [16]unsafe.Pointer // the event of step n is that of n modulo their number: a later one does for an earlier
 
-	state    sync.Mutex // guards lost and finished
-	changed  sync.Cond  // of state
-	lost     error      // what failed, wrapping ErrLost
-	finished uint64     // steps that ran to their end without an error
-
-	// The rest is the owner's alone.
-	context unsafe.Pointer
-	stream  unsafe.Pointer
-	events  [inFlight + 2]unsafe.Pointer // event of step n: n modulo their number; two more than the waiter's queue holds
-	waiting chan uint64                  // steps whose event is recorded, for the waiter
+	owner chan func() // what the goroutine runs whose thread owns the context
+	gate  sync.Mutex  // held while anything is carried out on the card: it gives calls their order
+	// Guarded by gate.
+	closed  bool
+	sent    uint64 // steps submitted
 	staging staging
 	memory  map[Ptr]int64
 	pinned  map[unsafe.Pointer]int64
 	modules map[*Module]struct{}
 	plans   map[*Plan]struct{}
-}
 
-// A request is a step, or a call of anything else.
-type request struct {
-	call func()
-	step
+	waits    sync.RWMutex  // read-locked while waiting for an event, which must live as long
+	finished atomic.Uint64 // all steps up to this have run without an error
+	lost     atomic.Pointer[error]
 }
 
 // Count returns the number of cards.
@@ -106,15 +95,13 @@ func Open(ordinal int, o Options) (*Card, error) {
 		return nil, err
 	}
 	c := &Card{
-		api: api, compiler: compiler, options: o, ordinal: ordinal,
-		requests: make(chan request, inFlight), waiting: make(chan uint64, inFlight), ended: make(chan struct{}),
+		api: api, compiler: compiler, options: o, ordinal: ordinal, owner: make(chan func()),
 		memory: map[Ptr]int64{}, pinned: map[unsafe.Pointer]int64{}, modules: map[*Module]struct{}{}, plans: map[*Plan]struct{}{},
 	}
-	c.changed.L = &c.state
-	opened := make(chan error)
-	go c.own(opened)
-	if err := <-opened; err != nil {
-		return nil, fmt.Errorf("cuda:%d: %w", ordinal, err)
+	go c.own()
+	if err := c.on(c.start); err != nil {
+		_ = c.Close()
+		return nil, err
 	}
 	return c, nil
 }
@@ -134,28 +121,36 @@ func (o Options) complete() Options {
 	return o
 }
 
-// own is the goroutine whose thread has the context. Its thread ends with it.
-func (c *Card) own(opened chan<- error) {
+// own is the goroutine whose thread owns the context. The thread ends with it.
+func (c *Card) own() {
 	runtime.LockOSThread()
-	if err := c.start(); err != nil {
-		c.stop()
-		opened <- err
-		return
+	for call := range c.owner {
+		call()
 	}
-	waited := make(chan struct{})
-	go c.wait(waited)
-	opened <- nil
-	for r := range c.requests {
-		if r.call != nil {
-			r.call()
-		} else {
-			c.submit(r.step)
-		}
+}
+
+// on runs f on the owner's thread, unless the card is closed or lost.
+func (c *Card) on(f func() error) error {
+	c.gate.Lock()
+	defer c.gate.Unlock()
+	if c.closed {
+		return errClosed
 	}
-	close(c.waiting)
-	<-waited
-	c.stop()
-	close(c.ended)
+	if err := c.failed(); err != nil {
+		return err
+	}
+	return c.onOwner(f)
+}
+
+func (c *Card) onOwner(f func() error) error {
+	answer := make(chan error)
+	c.owner <- func() { answer <- f() }
+	return <-answer
+}
+
+// do calls the driver on the owner's thread; what says for an error what was tried.
+func (c *Card) do(what string, call func() C.int) error {
+	return c.on(func() error { return c.check(what, call()) })
 }
 
 func (c *Card) start() error {
@@ -176,12 +171,12 @@ func (c *Card) start() error {
 		func() C.int { return C.do_cuStreamCreate(c.api, &c.stream, C.STREAM_NON_BLOCKING) },
 	} {
 		if code := call(); code != 0 {
-			return failure(c.api, code)
+			return c.check("open", code)
 		}
 	}
 	for i := range c.events {
 		if code := C.do_cuEventCreate(c.api, &c.events[i], C.EVENT_DISABLE_TIMING); code != 0 {
-			return failure(c.api, code)
+			return c.check("open", code)
 		}
 	}
 	c.info = Info{
@@ -203,15 +198,38 @@ func (c *Card) driver() string {
 	return "CUDA " + cudaVersion(version)
 }
 
-// stop gives back what the card holds; the driver may refuse after a failure, and then there is nothing to be done.
-func (c *Card) stop() {
-	if c.context == nil {
-		return
+// Close waits for the steps that were submitted, then gives back all that the card holds. In check mode memory that nobody
+// freed is an error, so that tests find leaks.
+func (c *Card) Close() error {
+	c.gate.Lock()
+	defer c.gate.Unlock()
+	if c.closed {
+		return nil
 	}
-	if c.failed() == nil {
+	c.closed = true
+	defer close(c.owner)
+	return c.onOwner(c.stop)
+}
+
+func (c *Card) stop() error {
+	if c.context == nil {
+		return nil
+	}
+	if c.stream != nil && c.failed() == nil {
+		if code := C.do_cuStreamSynchronize(c.api, c.stream); code != 0 {
+			c.loseStep(c.sent, "", code)
+		} else {
+			c.finish(c.sent)
+		}
+	}
+	leak := c.leak()
+	c.waits.Lock()
+	defer c.waits.Unlock()
+	if c.failed() == nil { // after a failure the driver refuses, and the context takes everything with it
 		c.release()
 	}
 	C.do_cuDevicePrimaryCtxRelease_v2(c.api, c.device)
+	return leak
 }
 
 func (c *Card) release() {
@@ -227,34 +245,11 @@ func (c *Card) release() {
 	for p := range c.pinned {
 		C.do_cuMemFreeHost(c.api, p)
 	}
-	for _, b := range c.staging.buffers {
-		if b.Bytes != nil {
-			C.do_cuMemFreeHost(c.api, unsafe.Pointer(&b.Bytes[0]))
-		}
-	}
-	c.dropEvents(c.staging.read[:])
+	c.staging.release(c)
 	c.dropEvents(c.events[:])
 	if c.stream != nil {
 		C.do_cuStreamDestroy_v2(c.api, c.stream)
 	}
-}
-
-// Close waits for the steps that were submitted, then gives back all that the card holds. In check mode memory that nobody
-// freed is an error, so that tests find leaks.
-func (c *Card) Close() error {
-	var leak error
-	c.gate.Lock()
-	if c.closed {
-		c.gate.Unlock()
-		<-c.ended
-		return nil
-	}
-	c.closed = true
-	c.requests <- request{call: func() { leak = c.leak() }}
-	close(c.requests)
-	c.gate.Unlock()
-	<-c.ended
-	return leak
 }
 
 func (c *Card) leak() error {
@@ -286,30 +281,6 @@ func (c *Card) Info() Info {
 	return info
 }
 
-// on runs f on the owner's thread, unless the card is closed or lost.
-func (c *Card) on(f func() error) error {
-	answer := make(chan error, 1)
-	c.gate.Lock()
-	if c.closed {
-		c.gate.Unlock()
-		return errClosed
-	}
-	c.requests <- request{call: func() {
-		err := c.failed()
-		if err == nil {
-			err = f()
-		}
-		answer <- err
-	}}
-	c.gate.Unlock()
-	return <-answer
-}
-
-// do calls the driver on the owner's thread; what says for an error what was tried.
-func (c *Card) do(what string, call func() C.int) error {
-	return c.on(func() error { return c.check(what, call()) })
-}
-
 // check turns the driver's answer into an error, and remembers one that no card recovers from.
 func (c *Card) check(what string, code C.int) error {
 	switch {
@@ -325,18 +296,14 @@ func (c *Card) check(what string, code C.int) error {
 
 // lose declares the card lost: err, or what was found first, is the answer to everything from now on.
 func (c *Card) lose(err error) error {
-	c.state.Lock()
-	defer c.state.Unlock()
-	if c.lost == nil {
-		c.lost = err
-		c.changed.Broadcast()
-	}
-	return c.lost
+	c.lost.CompareAndSwap(nil, &err)
+	return c.failed()
 }
 
 // failed returns why the card is lost, or nil.
 func (c *Card) failed() error {
-	c.state.Lock()
-	defer c.state.Unlock()
-	return c.lost
+	if err := c.lost.Load(); err != nil {
+		return *err
+	}
+	return nil
 }

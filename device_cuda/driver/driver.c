@@ -98,11 +98,17 @@ int plan_time(const cuda *c, plan *p, void *stream, void **events) {
     return c->cuStreamSynchronize(stream);
 }
 
-int plan_step(const cuda *c, plan *p, void *stream, device_pointer to, const void *from, size_t bytes, void *event, int check) {
+int plan_step(const cuda *c, void *context, plan *p, void *stream, device_pointer to, const void *from, size_t bytes, void *event, int check) {
     p->failed = -1;
+    TRY(c->cuCtxSetCurrent(context));
     if (bytes) TRY(c->cuMemcpyHtoDAsync_v2(to, from, bytes, stream));
     TRY(plan_run(c, p, stream, check));
     return c->cuEventRecord(event, stream);
+}
+
+int wait_event(const cuda *c, void *context, void *event) {
+    TRY(c->cuCtxSetCurrent(context));
+    return c->cuEventSynchronize(event);
 }
 
 int copy_to_card(const cuda *c, void *stream, device_pointer to, const void *from, size_t bytes) {

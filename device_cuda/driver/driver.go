@@ -3,9 +3,9 @@
 // Package driver is the only place that speaks to CUDA, and the only one with cgo. It opens libcuda and NVRTC when a Card is
 // opened, so that a program built with the tag cuda starts on machines that have neither.
 //
-// A Card belongs to one goroutine locked to its operating system thread, which owns the context: every method may be called
-// from any goroutine and is carried out there, in order. Steps are the exception that matters for speed: Submit makes one
-// call into C, and Ticket.Wait waits on a second such thread, so that the next step can be submitted meanwhile.
+// A Card's context belongs to one goroutine locked to its operating system thread. Every method may be called from any goroutine
+// and is carried out there, in order. Steps alone are not handed over, for speed: Submit and Ticket.Wait make one call into C
+// each, on the caller's thread, which begins by making the context current there.
 package driver
 
 // Options of Open.

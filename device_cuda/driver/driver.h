@@ -149,7 +149,9 @@ int plan_run(const cuda *c, plan *p, void *stream, int check);
 // plan_time queues the launches between count+1 events.
 int plan_time(const cuda *c, plan *p, void *stream, void **events);
 
-// plan_step queues the copy of an upload, if there is one, then a plan, then an event.
-int plan_step(const cuda *c, plan *p, void *stream, device_pointer to, const void *from, size_t bytes, void *event, int check);
+// plan_step queues the copy of an upload, if there is one, then a plan, then an event; wait_event waits for one. Both may be
+// called on any thread: they make the context current there.
+int plan_step(const cuda *c, void *context, plan *p, void *stream, device_pointer to, const void *from, size_t bytes, void *event, int check);
+int wait_event(const cuda *c, void *context, void *event);
 int copy_to_card(const cuda *c, void *stream, device_pointer to, const void *from, size_t bytes);
 int copy_from_card(const cuda *c, void *stream, void *to, device_pointer from, size_t bytes);

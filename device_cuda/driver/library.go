@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"unsafe"
 )
 
@@ -36,10 +37,11 @@ func openCUDA(o Options) (*C.cuda, error) {
 		name = "libcuda.so.1"
 	}
 	library, err := open(name)
-	if err != nil && o.CUDA == "" {
+	switch {
+	case err == nil:
+	case o.CUDA == "" && strings.Contains(err.Error(), "No such file"):
 		return nil, errors.New("no CUDA driver: libcuda.so.1 not found (is an NVIDIA driver installed?)")
-	}
-	if err != nil {
+	default:
 		return nil, fmt.Errorf("no CUDA driver: %w", err)
 	}
 	api := (*C.cuda)(C.calloc(1, C.sizeof_cuda)) // kept for good, like the library
@@ -80,15 +82,16 @@ func openNVRTC(named string, driver C.int) (*C.nvrtc, error) {
 	var err error
 	for _, name = range names {
 		if library, err = open(name); err == nil {
-			openBuiltins(name)
 			break
 		}
 	}
-	if err != nil && named == "" {
+	switch {
+	case err == nil:
+		openBuiltins(name)
+	case named == "":
 		return nil, errors.New("no CUDA compiler: libnvrtc.so.13 or .12 not found, neither on the library path nor below /usr/local/cuda " +
 			"(install NVRTC of the CUDA toolkit, or name it in MINISGL_NVRTC_LIBRARY)")
-	}
-	if err != nil {
+	default:
 		return nil, fmt.Errorf("no CUDA compiler: %w", err)
 	}
 	compiler := (*C.nvrtc)(C.calloc(1, C.sizeof_nvrtc))

@@ -158,6 +158,15 @@ type staging struct {
 	next    int
 }
 
+func (s *staging) release(c *Card) {
+	for _, b := range s.buffers {
+		if b.Bytes != nil {
+			C.do_cuMemFreeHost(c.api, unsafe.Pointer(&b.Bytes[0]))
+		}
+	}
+	c.dropEvents(s.read[:])
+}
+
 func (c *Card) upload(what string, dst Ptr, src []byte) error {
 	s := &c.staging
 	for len(src) > 0 {

@@ -119,14 +119,11 @@ func (p *Plan) culprit() string {
 
 // Close gives the plan back. Steps that were submitted with it still run.
 func (p *Plan) Close() error {
-	p.card.gate.Lock()
-	already := p.closed
-	p.closed = true
-	p.card.gate.Unlock()
-	if already {
-		return nil
-	}
 	return p.card.on(func() error {
+		if p.closed {
+			return nil
+		}
+		p.closed = true
 		delete(p.card.plans, p)
 		// A graph may only go when it does not run, and neither may its arguments.
 		err := p.card.check("close a plan", C.do_cuStreamSynchronize(p.card.api, p.card.stream))

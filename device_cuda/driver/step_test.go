@@ -61,6 +61,7 @@ func TestStepsUploadThenRun(t *testing.T) {
 					t.Error(err)
 				}
 				wantError(t, card.Submit(steps, p, src, 8).Wait(), "plan is closed")
+				wantError(t, card.Submit(nil, p, src, 8).Wait(), "not of this card")
 				wantError(t, card.Submit(steps, p, src, 9).Wait(), "9 bytes of a buffer of 8")
 			})
 		}
@@ -236,4 +237,34 @@ func TestTimed(t *testing.T) {
 			t.Errorf("launch %d took %v, want about %v", i, times[i], want)
 		}
 	}
+}
+
+// BenchmarkStep is what a step costs the host, with a card that takes no time: one at a time, with the next step submitted
+// before the last is read, and Submit alone.
+func BenchmarkStep(b *testing.B) {
+	card := open(b, stubbed(b))
+	p, src := alloc(b, card, 4096), pinned(b, card, 4096)
+	add := plan(b, card, launches(b, card, p, 2, "add"), true)
+	b.Run("alone", func(b *testing.B) {
+		for b.Loop() {
+			if err := card.Submit(add, p, src, 4096).Wait(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("overlapped", func(b *testing.B) {
+		last := card.Submit(add, p, src, 4096)
+		for b.Loop() {
+			next := card.Submit(add, p, src, 4096)
+			if err := last.Wait(); err != nil {
+				b.Fatal(err)
+			}
+			last = next
+		}
+	})
+	b.Run("submit", func(b *testing.B) {
+		for b.Loop() {
+			card.Submit(add, p, src, 4096)
+		}
+	})
 }

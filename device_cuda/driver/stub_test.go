@@ -36,11 +36,11 @@ func TestMain(m *testing.M) {
 }
 
 // stubbed returns options for the stub, with a cache of the test's own.
-func stubbed(t *testing.T) driver.Options {
+func stubbed(t testing.TB) driver.Options {
 	return driver.Options{CUDA: stub, NVRTC: stub, Cache: t.TempDir()}
 }
 
-func open(t *testing.T, o driver.Options) *driver.Card {
+func open(t testing.TB, o driver.Options) *driver.Card {
 	t.Helper()
 	card, err := driver.Open(0, o)
 	if err != nil {
@@ -57,7 +57,7 @@ type addParams struct {
 }
 
 // launches makes launches of the stub's kernels, by name; add adds 1 to each of count numbers at p.
-func launches(t *testing.T, card *driver.Card, p driver.Ptr, count int, kernels ...string) []driver.Launch {
+func launches(t testing.TB, card *driver.Card, p driver.Ptr, count int, kernels ...string) []driver.Launch {
 	t.Helper()
 	module, err := card.Compile("kernels.cu", "the kernels", nil, nil)
 	if err != nil {
@@ -77,7 +77,7 @@ func launches(t *testing.T, card *driver.Card, p driver.Ptr, count int, kernels 
 	return result
 }
 
-func plan(t *testing.T, card *driver.Card, l []driver.Launch, graph bool) *driver.Plan {
+func plan(t testing.TB, card *driver.Card, l []driver.Launch, graph bool) *driver.Plan {
 	t.Helper()
 	p, err := card.NewPlan(l, graph)
 	if err != nil {
@@ -86,7 +86,7 @@ func plan(t *testing.T, card *driver.Card, l []driver.Launch, graph bool) *drive
 	return p
 }
 
-func alloc(t *testing.T, card *driver.Card, bytes int64) driver.Ptr {
+func alloc(t testing.TB, card *driver.Card, bytes int64) driver.Ptr {
 	t.Helper()
 	p, err := card.Alloc(bytes)
 	if err != nil {
@@ -95,7 +95,7 @@ func alloc(t *testing.T, card *driver.Card, bytes int64) driver.Ptr {
 	return p
 }
 
-func pinned(t *testing.T, card *driver.Card, bytes int) driver.Pinned {
+func pinned(t testing.TB, card *driver.Card, bytes int) driver.Pinned {
 	t.Helper()
 	p, err := card.AllocPinned(bytes)
 	if err != nil {
@@ -104,7 +104,7 @@ func pinned(t *testing.T, card *driver.Card, bytes int) driver.Pinned {
 	return p
 }
 
-func wantError(t *testing.T, err error, parts ...string) {
+func wantError(t testing.TB, err error, parts ...string) {
 	t.Helper()
 	if err == nil {
 		t.Fatalf("no error, want one that says %q", parts)
