@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"errors"
-	"fmt"
 
 	"minisgl/device"
 )
@@ -31,7 +30,7 @@ func (s *Scheduler) Commit(step *device.Step, err error) {
 		} else {
 			r.spoilt = true // even if it has ended: the next step in flight builds on this one
 			if r.state != ended {
-				s.finish(r, Failed, fmt.Errorf("request %q: %w", r.ID, err))
+				s.finish(r, Failed, err)
 			}
 		}
 		if leaving && r.flights == 0 {

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"minisgl"
 	"minisgl/scheduler"
 	"minisgl/server"
 )
@@ -38,16 +39,7 @@ func TestMetrics(t *testing.T) {
 	// The engine counts a step behind the answers that the step ended.
 	eventually(t, "both are counted", func() bool { stats := s.llm.Stats(); return stats.Running == 0 && stats.OutputTokens == 6 })
 	families := s.scrape()
-	docs, err := os.ReadFile("../docs/serving.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name := range families {
-		_, bare, _ := strings.Cut(name, ":")
-		if text := string(docs); !strings.Contains(text, "`"+bare+"`") && !strings.Contains(text, "`"+bare+"{") && !strings.Contains(text, "`"+name+"`") {
-			t.Errorf("docs/serving.md does not speak of %s", name)
-		}
-	}
+	documented(t, families)
 	counter, gauge, histogram := dto.MetricType_COUNTER, dto.MetricType_GAUGE, dto.MetricType_HISTOGRAM
 	for _, want := range []struct {
 		kind  dto.MetricType
@@ -68,11 +60,19 @@ func TestMetrics(t *testing.T) {
 		{histogram, "sglang:e2e_request_latency_seconds vllm:e2e_request_latency_seconds", 2},
 		{histogram, "sglang:prompt_tokens_histogram vllm:request_prompt_tokens", 2},
 		{histogram, "sglang:generation_tokens_histogram vllm:request_generation_tokens", 2},
+		{gauge, "minisgl:engine_up", 1},
+		{gauge, "minisgl:engine_running_requests minisgl:engine_waiting_requests minisgl:engine_kv_usage_ratio", 0},
+		{counter, "minisgl:engine_prompt_tokens_total", 4},
+		{counter, "minisgl:engine_cached_tokens_total", 0},
+		{counter, "minisgl:engine_generation_tokens_total", 6},
 	} {
 		for name := range strings.FieldsSeq(want.names) {
 			labels := map[string]string{"model_name": "tiny"}
 			if strings.HasPrefix(name, "vllm:") {
 				labels["engine"] = "0"
+			}
+			if strings.HasPrefix(name, "minisgl:engine_") {
+				labels["device"] = "fake"
 			}
 			family := families[name]
 			delete(families, name)
@@ -100,6 +100,37 @@ func TestMetrics(t *testing.T) {
 	}
 	if delete(families, "vllm:request_success_total"); len(families) > 0 {
 		t.Errorf("untested: %v", families)
+	}
+}
+
+// documented checks that docs/serving.md speaks of all metrics.
+func documented(t *testing.T, families map[string]*dto.MetricFamily) {
+	t.Helper()
+	docs, err := os.ReadFile("../docs/serving.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range families {
+		_, bare, _ := strings.Cut(name, ":")
+		if text := string(docs); !strings.Contains(text, "`"+bare+"`") && !strings.Contains(text, "`"+bare+"{") && !strings.Contains(text, "`"+name+"`") {
+			t.Errorf("docs/serving.md does not speak of %s", name)
+		}
+	}
+}
+
+func TestShadowMetrics(t *testing.T) {
+	s := fakeText(t, func(mo *minisgl.Options, _ *server.Options) {
+		mo.Shadow = minisgl.Shadow{Planner: true, Device: "fake"}
+	})
+	s.post("/v1/completions", `{"prompt": "a b c", "max_tokens": 5, "ignore_eos": true, "temperature": 0}`)
+	eventually(t, "all is compared", func() bool { return s.llm.ShadowCounts().Outputs == 5 })
+	families := s.scrape()
+	documented(t, families)
+	for name, want := range map[string]float64{"steps": float64(s.llm.Stats().Steps), "outputs": 5, "skipped": 0, "divergences": 0} {
+		family := families["minisgl:shadow_"+name+"_total"]
+		if family.GetType() != dto.MetricType_COUNTER || len(family.Metric) != 1 || family.Metric[0].Counter.GetValue() != want {
+			t.Errorf("%s: %v, want %v", name, family, want)
+		}
 	}
 }
 
