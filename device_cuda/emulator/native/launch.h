@@ -172,22 +172,26 @@ inline Kernel* find_kernel(const char* name) {
     return nullptr;
 }
 
-// run carries out a launch, or says in its report why it cannot be.
-inline Status run(const Kernel& kernel, const Launch& launch) {
-    auto refuse = [&](const char* why) {
-        snprintf(launch.report, launch.report_size, "kernel %s: %s", kernel.name, why);
-        return InvalidValue;
-    };
+// refusal says why a launch cannot begin; null if it can.
+inline const char* refusal(const Kernel& kernel, const Launch& launch) {
     u64 threads = (u64)launch.block[0] * launch.block[1] * launch.block[2], blocks = (u64)launch.grid[0] * launch.grid[1] * launch.grid[2];
-    if (!threads || threads > max_threads || launch.block[2] > 64) return refuse("a block has 1 to 1024 threads");
-    if (threads > kernel.threads) return refuse("more threads than the kernel was declared with");
-    if (!blocks || launch.grid[0] > 0x7fffffff || launch.grid[1] > 65535 || launch.grid[2] > 65535) return refuse("a grid has at least 1 block, and at most 2147483647, 65535, 65535");
-    if (launch.shared > launch.shared_limit) return refuse("more dynamic shared memory than the function may have");
+    if (!threads || threads > max_threads || launch.block[2] > 64) return "a block has 1 to 1024 threads";
+    if (threads > kernel.threads) return "more threads than the kernel was declared with";
+    if (!blocks) return "a grid has at least one block";
+    if (launch.grid[0] > 0x7fffffff || launch.grid[1] > 65535 || launch.grid[2] > 65535) return "a grid has at most 2147483647, 65535 and 65535 blocks";
+    if (launch.shared > launch.shared_limit) return "more dynamic shared memory than the function may have";
+    return nullptr;
+}
+
+// run carries out a launch; the report says what went wrong.
+inline Status run(const Kernel& kernel, const Launch& launch) {
+    if (const char* why = refusal(kernel, launch)) return snprintf(launch.report, launch.report_size, "kernel %s: %s", kernel.name, why), InvalidValue;
+    u64 blocks = (u64)launch.grid[0] * launch.grid[1] * launch.grid[2];
     Machine& m = make_machine();
     m.kernel = &kernel, m.launch = &launch;
     m.status = Good, m.waited = false, m.naps = 0, m.random = launch.order * 0x9e3779b97f4a7c15ull | 1;
     m.block_dim = {launch.block[0], launch.block[1], launch.block[2]}, m.grid_dim = {launch.grid[0], launch.grid[1], launch.grid[2]};
-    m.threads = (u32)threads, m.warps = (m.threads + warp_lanes - 1) / warp_lanes;
+    m.threads = launch.block[0] * launch.block[1] * launch.block[2], m.warps = (m.threads + warp_lanes - 1) / warp_lanes;
     m.shared = m.shared_end - (launch.shared + 127) / 128 * 128;
     *(volatile char*)&anchor = 0; // or this thread may have no copy of them yet
     dl_iterate_phdr(find_static_shared, &m);
@@ -211,6 +215,7 @@ inline Status run(const Kernel& kernel, const Launch& launch) {
 #define EMULATED_EXPORT extern "C" __attribute__((visibility("default"), used)) inline
 
 // For the fake driver.
+EMULATED_EXPORT const char* emulated_refusal(const emulated::Kernel* kernel, const emulated::Launch* launch) { return emulated::refusal(*kernel, *launch); }
 EMULATED_EXPORT const emulated::Kernel* emulated_find(const char* name) { return emulated::find_kernel(name); }
 EMULATED_EXPORT int emulated_run(const emulated::Kernel* kernel, const emulated::Launch* launch) { return emulated::run(*kernel, *launch); }
 EMULATED_EXPORT void emulated_unload() {
