@@ -68,8 +68,12 @@ func (s Shape) Defines() []string {
 // Compile compiles every module for a card, all at once. progress, if set, is told the share that is done, in (0, 1]; its calls do
 // not overlap.
 func Compile(card *driver.Card, shape Shape, progress func(done float64)) (*Set, error) {
+	return compile(card, shape, Sources(), progress)
+}
+
+func compile(card *driver.Card, shape Shape, sources []Source, progress func(done float64)) (*Set, error) {
 	set := &Set{Shape: shape, card: card, info: card.Info(), modules: make(map[string]*driver.Module)}
-	sources, headers, defines := Sources(), Headers(), shape.Defines()
+	headers, defines := Headers(), shape.Defines()
 	var (
 		running sync.WaitGroup
 		lock    sync.Mutex
@@ -77,11 +81,11 @@ func Compile(card *driver.Card, shape Shape, progress func(done float64)) (*Set,
 	)
 	for _, source := range sources {
 		running.Go(func() {
-			module, err := card.Compile(source.Name, source.Text, headers, defines)
+			module, err := card.Compile(source.Name+".cu", source.Text, headers, defines)
 			lock.Lock()
 			defer lock.Unlock()
 			if err != nil {
-				failed = errors.Join(failed, fmt.Errorf("kernels: %s.cu: %w", source.Name, err))
+				failed = errors.Join(failed, err)
 				return
 			}
 			set.modules[source.Name] = module

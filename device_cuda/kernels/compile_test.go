@@ -1,0 +1,62 @@
+//go:build cuda
+
+package kernels
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"minisgl/device_cuda/driver"
+	"minisgl/tensor"
+)
+
+// testShapes are models as people use them, and one whose sizes are no multiples of anything.
+var testShapes = []struct {
+	name  string
+	shape Shape
+}{
+	{"Qwen2.5-0.5B", Shape{Heads: 14, KVHeads: 2, HeadDim: 64, PageSize: 16, Vocab: 151936}},
+	{"Qwen3-0.6B", Shape{Heads: 16, KVHeads: 8, HeadDim: 128, PageSize: 16, Vocab: 151936}},
+	{"odd", Shape{Heads: 3, KVHeads: 1, HeadDim: 18, PageSize: 3, Vocab: 101}},
+}
+
+var elements = []tensor.DType{tensor.BF16, tensor.F16, tensor.F32}
+
+// TestEveryKernelCompiles needs NVRTC, but no card.
+func TestEveryKernelCompiles(t *testing.T) {
+	if _, err := driver.CompileFor("", "sm_90a", "empty.cu", "", nil, nil); err != nil {
+		if os.Getenv("MINISGL_NVRTC_LIBRARY") == "" {
+			t.Skip(err)
+		}
+		t.Fatal(err)
+	}
+	for _, architecture := range []string{"sm_80", "sm_90a", "sm_100"} {
+		for _, model := range testShapes {
+			for _, element := range elements {
+				if testing.Short() && (model.name != "odd" || architecture != "sm_90a") {
+					continue
+				}
+				t.Run(fmt.Sprintf("%s/%s/%v", architecture, model.name, element), func(t *testing.T) {
+					t.Parallel()
+					shape := model.shape
+					shape.Element = element
+					for _, source := range Sources() {
+						if _, err := driver.CompileFor("", architecture, source.Name+".cu", source.Text, Headers(), shape.Defines()); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestDefines(t *testing.T) {
+	shape := testShapes[0].shape
+	shape.Element = tensor.F16
+	want := "[ELEMENT_F16=1 HEADS=14 KV_HEADS=2 HEAD_DIM=64 PAGE_SIZE=16 VOCAB=151936]"
+	if got := fmt.Sprint(shape.Defines()); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
