@@ -2,11 +2,6 @@
 
 package driver
 
-/*
-#include "driver.h"
-*/
-import "C"
-
 import (
 	"bytes"
 	"crypto/sha256"
@@ -34,15 +29,15 @@ func cacheFolder(option string) string {
 }
 
 // compileCached is compile with a folder of results. A folder that cannot be used makes it slower, nothing else.
-func compileCached(compiler *C.nvrtc, folder string, t translation) ([]byte, error) {
+func (c *compiler) compileCached(folder string, t translation) ([]byte, error) {
 	if folder == "" {
-		return compile(compiler, t)
+		return c.compile(t)
 	}
-	path := filepath.Join(folder, t.key(compilerVersion(compiler)))
+	path := filepath.Join(folder, c.key(t))
 	if image := readCached(path); image != nil {
 		return image, nil
 	}
-	image, err := compile(compiler, t)
+	image, err := c.compile(t)
 	if err == nil {
 		writeCached(path, image)
 	}
@@ -50,10 +45,11 @@ func compileCached(compiler *C.nvrtc, folder string, t translation) ([]byte, err
 }
 
 // key is the name of the cache file: a hash of all that the result depends on.
-func (t translation) key(compiler string) string {
+func (c *compiler) key(t translation) string {
 	h := sha256.New()
 	put := func(s string) { fmt.Fprintf(h, "%d:%s\n", len(s), s) }
-	put(compiler)
+	put(c.library)
+	put(c.version())
 	put(t.name)
 	put(t.source)
 	for _, name := range slices.Sorted(maps.Keys(t.headers)) {

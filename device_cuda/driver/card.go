@@ -31,7 +31,7 @@ var errClosed = errors.New("the card is closed")
 // A Card is an opened card. Its methods may be called from any goroutine.
 type Card struct {
 	api      *C.cuda
-	compiler *C.nvrtc
+	compiler *compiler
 	options  Options
 	ordinal  int
 	info     Info
@@ -39,6 +39,7 @@ type Card struct {
 	// Set by the owner when it starts, and then constant.
 	device          C.device_id
 	context, stream unsafe.Pointer
+	dependent       bool               // programmatic dependent launches work, and are wanted
 	events          [16]unsafe.Pointer // the event of step n is that of n modulo their number: a later one does for an earlier
 
 	owner chan func() // what the goroutine runs whose thread owns the context
@@ -59,43 +60,28 @@ type Card struct {
 
 // Count returns the number of cards.
 func Count(o Options) (int, error) {
-	api, err := openCUDA(o.complete())
-	if err != nil {
-		return 0, err
-	}
-	return countCards(api)
-}
-
-func countCards(api *C.cuda) (int, error) {
-	var count C.int
-	code := C.do_cuDeviceGetCount(api, &count)
-	if code == noDevice || code == notInitialized {
-		return 0, nil
-	}
-	return int(count), failure(api, code)
+	_, count, err := openCUDA(o.complete())
+	return count, err
 }
 
 // Open opens a card: 0 is the first that CUDA_VISIBLE_DEVICES leaves. An error is one line that says what is missing.
 func Open(ordinal int, o Options) (*Card, error) {
 	o = o.complete()
-	api, err := openCUDA(o)
-	if err != nil {
-		return nil, err
-	}
-	switch count, err := countCards(api); {
+	api, count, err := openCUDA(o)
+	switch {
 	case err != nil:
-		return nil, fmt.Errorf("cannot count the cards: %w", err)
+		return nil, err
 	case count == 0:
 		return nil, errors.New("no CUDA card: the driver finds none (does CUDA_VISIBLE_DEVICES hide them?)")
 	case ordinal < 0 || ordinal >= count:
 		return nil, fmt.Errorf("no card cuda:%d: the driver finds %d, cuda:0 to cuda:%d", ordinal, count, count-1)
 	}
-	compiler, err := openNVRTC(o.NVRTC, driverVersion(api))
+	nvrtc, err := openNVRTC(o.NVRTC, driverVersion(api))
 	if err != nil {
 		return nil, err
 	}
 	c := &Card{
-		api: api, compiler: compiler, options: o, ordinal: ordinal, owner: make(chan func()),
+		api: api, compiler: nvrtc, options: o, ordinal: ordinal, owner: make(chan func()),
 		memory: map[Ptr]int64{}, pinned: map[unsafe.Pointer]int64{}, modules: map[*Module]struct{}{}, plans: map[*Plan]struct{}{},
 	}
 	go c.own()
@@ -183,6 +169,8 @@ func (c *Card) start() error {
 		Name: C.GoString(&name[0]), Major: int(major), Minor: int(minor), Multiprocessors: int(processors),
 		SharedPerBlock: int(shared), L2: int(l2), MemoryTotal: int64(total), Driver: c.driver(),
 	}
+	const dependentInGraphs = 12030 // the CUDA version with which they came; the cards came before
+	c.dependent = major >= 9 && driverVersion(c.api) >= dependentInGraphs && !c.options.Check
 	return nil
 }
 

@@ -28,25 +28,25 @@ type translation struct {
 // CompileFor compiles as Card.Compile does, but needs no card: for "sm_90a" it returns a cubin, for "compute_90" PTX. library is
 // the NVRTC to use; "" is that of MINISGL_NVRTC_LIBRARY or the system's.
 func CompileFor(library, architecture, name, source string, headers map[string]string, defines []string) ([]byte, error) {
-	compiler, err := openNVRTC(Options{NVRTC: library}.complete().NVRTC, newestDriver)
+	nvrtc, err := openNVRTC(Options{NVRTC: library}.complete().NVRTC, newestDriver)
 	if err != nil {
 		return nil, err
 	}
-	return compile(compiler, translation{name, source, headers, defines, architecture})
+	return nvrtc.compile(translation{name, source, headers, defines, architecture})
 }
 
 const newestDriver = 1 << 30 // there is no driver that the compiler would have to suit
 
 // architectureFor chooses what to compile for a compute capability: exactly that if the compiler knows it, with the features
 // that only Hopper has; else PTX of the newest older one, which the driver translates.
-func architectureFor(compiler *C.nvrtc, major, minor int) (string, error) {
+func (c *compiler) architectureFor(major, minor int) (string, error) {
 	var count C.int
-	if code := C.do_nvrtcGetNumSupportedArchs(compiler, &count); code != 0 || count == 0 {
-		return "", fmt.Errorf("NVRTC does not tell its architectures: %w", compilerFailure(compiler, code))
+	if code := C.do_nvrtcGetNumSupportedArchs(c.api, &count); code != 0 || count == 0 {
+		return "", fmt.Errorf("NVRTC does not tell its architectures: %w", c.failure(code))
 	}
 	known := make([]C.int, count)
-	if code := C.do_nvrtcGetSupportedArchs(compiler, &known[0]); code != 0 {
-		return "", fmt.Errorf("NVRTC does not tell its architectures: %w", compilerFailure(compiler, code))
+	if code := C.do_nvrtcGetSupportedArchs(c.api, &known[0]); code != 0 {
+		return "", fmt.Errorf("NVRTC does not tell its architectures: %w", c.failure(code))
 	}
 	wanted, newest := C.int(major*10+minor), C.int(0)
 	for _, a := range known {
@@ -57,7 +57,7 @@ func architectureFor(compiler *C.nvrtc, major, minor int) (string, error) {
 	switch {
 	case newest == 0:
 		return "", fmt.Errorf("NVRTC %s compiles for compute capability %d.%d and newer, but this card has %d.%d",
-			compilerVersion(compiler), slices.Min(known)/10, slices.Min(known)%10, major, minor)
+			c.version(), slices.Min(known)/10, slices.Min(known)%10, major, minor)
 	case newest < wanted:
 		return fmt.Sprintf("compute_%d", newest), nil
 	case wanted == 90:
@@ -76,7 +76,7 @@ func (t translation) options() []string {
 }
 
 // compile returns a cubin, or PTX that ends in 0.
-func compile(compiler *C.nvrtc, t translation) ([]byte, error) {
+func (c *compiler) compile(t translation) ([]byte, error) {
 	names := slices.Sorted(maps.Keys(t.headers))
 	texts := make([]string, len(names))
 	for i, name := range names {
@@ -93,29 +93,29 @@ func compile(compiler *C.nvrtc, t translation) ([]byte, error) {
 		}
 	}()
 	fail := func(code C.int) error {
-		return fmt.Errorf("compile %s for %s: %w", t.name, t.architecture, compilerFailure(compiler, code))
+		return fmt.Errorf("compile %s for %s: %w", t.name, t.architecture, c.failure(code))
 	}
 	var program unsafe.Pointer
-	if code := C.do_nvrtcCreateProgram(compiler, &program, source, name, C.int(len(names)), cTexts.first(), cNames.first()); code != 0 {
+	if code := C.do_nvrtcCreateProgram(c.api, &program, source, name, C.int(len(names)), cTexts.first(), cNames.first()); code != 0 {
 		return nil, fail(code)
 	}
-	defer C.do_nvrtcDestroyProgram(compiler, &program)
-	if code := C.do_nvrtcCompileProgram(compiler, program, C.int(len(options)), cOptions.first()); code != 0 {
+	defer C.do_nvrtcDestroyProgram(c.api, &program)
+	if code := C.do_nvrtcCompileProgram(c.api, program, C.int(len(options)), cOptions.first()); code != 0 {
 		log, _ := fetch(
-			func(n *C.size_t) C.int { return C.do_nvrtcGetProgramLogSize(compiler, program, n) },
-			func(p *C.char) C.int { return C.do_nvrtcGetProgramLog(compiler, program, p) })
+			func(n *C.size_t) C.int { return C.do_nvrtcGetProgramLogSize(c.api, program, n) },
+			func(p *C.char) C.int { return C.do_nvrtcGetProgramLog(c.api, program, p) })
 		return nil, fmt.Errorf("%w\n%s", fail(code), strings.TrimRight(string(log), "\x00\n "))
 	}
 	var image []byte
 	var code C.int
 	if strings.HasPrefix(t.architecture, "compute_") {
 		image, code = fetch(
-			func(n *C.size_t) C.int { return C.do_nvrtcGetPTXSize(compiler, program, n) },
-			func(p *C.char) C.int { return C.do_nvrtcGetPTX(compiler, program, p) })
+			func(n *C.size_t) C.int { return C.do_nvrtcGetPTXSize(c.api, program, n) },
+			func(p *C.char) C.int { return C.do_nvrtcGetPTX(c.api, program, p) })
 	} else {
 		image, code = fetch(
-			func(n *C.size_t) C.int { return C.do_nvrtcGetCUBINSize(compiler, program, n) },
-			func(p *C.char) C.int { return C.do_nvrtcGetCUBIN(compiler, program, p) })
+			func(n *C.size_t) C.int { return C.do_nvrtcGetCUBINSize(c.api, program, n) },
+			func(p *C.char) C.int { return C.do_nvrtcGetCUBIN(c.api, program, p) })
 	}
 	if code != 0 {
 		return nil, fail(code)
@@ -137,15 +137,15 @@ func fetch(size func(*C.size_t) C.int, into func(*C.char) C.int) ([]byte, C.int)
 	return result, code
 }
 
-// compilerFailure is NVRTC's own name for an error code.
-func compilerFailure(compiler *C.nvrtc, code C.int) error {
-	return errors.New(C.GoString(C.do_nvrtcGetErrorString(compiler, code)))
+// failure is NVRTC's own name for an error code.
+func (c *compiler) failure(code C.int) error {
+	return errors.New(C.GoString(C.do_nvrtcGetErrorString(c.api, code)))
 }
 
-// compilerVersion is "13.0".
-func compilerVersion(compiler *C.nvrtc) string {
+// version is "13.0".
+func (c *compiler) version() string {
 	var major, minor C.int
-	C.do_nvrtcVersion(compiler, &major, &minor)
+	C.do_nvrtcVersion(c.api, &major, &minor)
 	return fmt.Sprintf("%d.%d", major, minor)
 }
 

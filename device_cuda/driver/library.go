@@ -30,8 +30,11 @@ func open(name string) (unsafe.Pointer, error) {
 	return library, nil
 }
 
-// openCUDA loads the driver's library and starts it.
-func openCUDA(o Options) (*C.cuda, error) {
+// oldestDriver is the CUDA version that a driver must be for: older ones do not load what NVRTC 12 makes.
+const oldestDriver = 12000
+
+// openCUDA loads the driver's library, starts it and counts the cards.
+func openCUDA(o Options) (api *C.cuda, cards int, err error) {
 	name := o.CUDA
 	if name == "" {
 		name = "libcuda.so.1"
@@ -40,28 +43,46 @@ func openCUDA(o Options) (*C.cuda, error) {
 	switch {
 	case err == nil:
 	case o.CUDA == "" && strings.Contains(err.Error(), "No such file"):
-		return nil, errors.New("no CUDA driver: libcuda.so.1 not found (is an NVIDIA driver installed?)")
+		return nil, 0, errors.New("no CUDA driver: libcuda.so.1 not found (is an NVIDIA driver installed?)")
 	default:
-		return nil, fmt.Errorf("no CUDA driver: %w", err)
+		return nil, 0, fmt.Errorf("no CUDA driver: %w", err)
 	}
-	api := (*C.cuda)(C.calloc(1, C.sizeof_cuda)) // kept for good, like the library
+	api = (*C.cuda)(C.calloc(1, C.sizeof_cuda)) // kept for good, like the library
 	var missing *C.char
-	if since := C.find_cuda(library, api, &missing); since != 0 {
-		if api.cuDriverGetVersion == nil {
-			return nil, fmt.Errorf("%s is no CUDA driver: it has no %s", name, C.GoString(missing))
-		}
-		return nil, fmt.Errorf("the NVIDIA driver is too old: %s needs one for CUDA %s or newer, and this one is for CUDA %s",
-			C.GoString(missing), cudaVersion(since), cudaVersion(driverVersion(api)))
+	since := C.find_cuda(library, api, &missing)
+	if since != 0 && api.cuDriverGetVersion == nil {
+		return nil, 0, fmt.Errorf("%s is no CUDA driver: it has no %s", name, C.GoString(missing))
 	}
-	if code := C.do_cuInit(api, 0); code != 0 && code != noDevice {
-		return nil, fmt.Errorf("the CUDA driver does not start: %w", failure(api, code))
+	version := driverVersion(api)
+	switch {
+	case since != 0:
+		return nil, 0, fmt.Errorf("the NVIDIA driver is too old: %s needs one for CUDA %s or newer, and this one is for CUDA %s",
+			C.GoString(missing), cudaVersion(since), cudaVersion(version))
+	case version < oldestDriver:
+		return nil, 0, fmt.Errorf("the NVIDIA driver is too old: it is for CUDA %s, and must be for %s or newer", cudaVersion(version), cudaVersion(oldestDriver))
 	}
-	return api, nil
+	switch code := C.do_cuInit(api, 0); {
+	case code == noDevice:
+		return api, 0, nil
+	case code != 0:
+		return nil, 0, fmt.Errorf("the CUDA driver does not start: %w", failure(api, code))
+	}
+	var count C.int
+	if code := C.do_cuDeviceGetCount(api, &count); code != 0 && code != noDevice {
+		return nil, 0, fmt.Errorf("the CUDA driver does not count its cards: %w", failure(api, code))
+	}
+	return api, int(count), nil
+}
+
+// A compiler is an NVRTC.
+type compiler struct {
+	api     *C.nvrtc
+	library string // name or path it was opened by
 }
 
 // openNVRTC loads the run-time compiler: the one that is named, or the system's, the newest but for a driver of CUDA 12, which
 // does not load what a compiler of CUDA 13 made.
-func openNVRTC(named string, driver C.int) (*C.nvrtc, error) {
+func openNVRTC(named string, driver C.int) (*compiler, error) {
 	names := []string{named}
 	if named == "" {
 		files := []string{"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"}
@@ -94,15 +115,15 @@ func openNVRTC(named string, driver C.int) (*C.nvrtc, error) {
 	default:
 		return nil, fmt.Errorf("no CUDA compiler: %w", err)
 	}
-	compiler := (*C.nvrtc)(C.calloc(1, C.sizeof_nvrtc))
+	api := (*C.nvrtc)(C.calloc(1, C.sizeof_nvrtc))
 	var missing *C.char
-	if since := C.find_nvrtc(library, compiler, &missing); since != 0 {
-		if compiler.nvrtcVersion == nil {
+	if since := C.find_nvrtc(library, api, &missing); since != 0 {
+		if api.nvrtcVersion == nil {
 			return nil, fmt.Errorf("%s is no NVRTC: it has no %s", name, C.GoString(missing))
 		}
 		return nil, fmt.Errorf("NVRTC is too old: %s comes with CUDA %s", C.GoString(missing), cudaVersion(since))
 	}
-	return compiler, nil
+	return &compiler{api, name}, nil
 }
 
 // openBuiltins opens the library that an NVRTC outside the library path keeps beside it, since NVRTC itself looks for it on the
@@ -129,10 +150,9 @@ func cudaVersion(version C.int) string { return fmt.Sprintf("%d.%d", version/100
 
 // What the driver answers; cuda.h, CUresult.
 const (
-	outOfMemory    = 2
-	notInitialized = 3
-	noDevice       = 100
-	launchFailed   = 719
+	outOfMemory  = 2
+	noDevice     = 100
+	launchFailed = 719
 )
 
 // fatal are the errors after which nothing of a context works any more.

@@ -42,19 +42,19 @@ func (f Function) Resources() Resources { return f.resources }
 // Compile compiles CUDA C++ for this card, or takes it from the cache, and loads it. headers are the files that the source may
 // include, by name; defines are "NAME" or "NAME=value". The compiler's messages are in the error. Several goroutines may compile at a time.
 func (c *Card) Compile(name, source string, headers map[string]string, defines []string) (*Module, error) {
-	architecture, err := architectureFor(c.compiler, c.info.Major, c.info.Minor)
+	architecture, err := c.compiler.architectureFor(c.info.Major, c.info.Minor)
 	if err != nil {
 		return nil, fmt.Errorf("cuda:%d: %w", c.ordinal, err)
 	}
 	t := translation{name, source, headers, defines, architecture}
-	image, err := compileCached(c.compiler, cacheFolder(c.options.Cache), t)
+	image, err := c.compiler.compileCached(cacheFolder(c.options.Cache), t)
 	if err != nil {
 		return nil, err
 	}
 	m := &Module{card: c, name: name}
 	err = c.on(func() error {
 		if code := C.do_cuModuleLoadData(c.api, &m.handle, unsafe.Pointer(&image[0])); code != 0 {
-			return c.check(fmt.Sprintf("load %s, compiled by NVRTC %s for %s (driver: %s)", name, compilerVersion(c.compiler), architecture, c.info.Driver), code)
+			return c.check(fmt.Sprintf("load %s, compiled by NVRTC %s for %s (driver: %s)", name, c.compiler.version(), architecture, c.info.Driver), code)
 		}
 		c.modules[m] = struct{}{}
 		return nil

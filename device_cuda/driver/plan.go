@@ -79,7 +79,7 @@ func (c *Card) newPlan(launches []Launch) (*Plan, error) {
 	for i, l := range launches {
 		grid := [3]C.uint{C.uint(l.Grid[0]), C.uint(l.Grid[1]), C.uint(l.Grid[2])}
 		var dependent C.int
-		if l.Dependent && c.info.Major >= 9 && !c.options.Check {
+		if l.Dependent && c.dependent {
 			dependent = 1
 		}
 		C.plan_set(p.plan, C.int(i), l.Function.handle, &grid[0], C.uint(l.Block), C.uint(l.Shared), c.stream, dependent,
@@ -89,6 +89,8 @@ func (c *Card) newPlan(launches []Launch) (*Plan, error) {
 	}
 	return p, nil
 }
+
+const maxParams = 4096 // bytes that every card and driver takes
 
 // validate refuses what the card would: past here a launch that fails is the card's failure.
 func (l Launch) validate() error {
@@ -105,6 +107,8 @@ func (l Launch) validate() error {
 		return fmt.Errorf("a block of %d threads; it must have 1 to %d", l.Block, r.MaxThreads)
 	case l.Shared < 0 || l.Shared > r.MaxShared:
 		return fmt.Errorf("%d bytes of dynamic shared memory; there are %d", l.Shared, r.MaxShared)
+	case len(l.Params) > maxParams:
+		return fmt.Errorf("parameters of %d bytes; a kernel takes %d", len(l.Params), maxParams)
 	}
 	return nil
 }

@@ -51,10 +51,13 @@ func (c *Card) Submit(p *Plan, dst Ptr, src Pinned, bytes int) Ticket {
 	code := C.plan_step(c.api, c.context, p.plan, c.stream, C.device_pointer(dst), unsafe.Pointer(unsafe.SliceData(src.Bytes)), C.size_t(bytes),
 		t.event(), check)
 	if code == 0 && c.options.Check && t.number == c.options.FailStep {
-		code, p.plan.failed = launchFailed, p.plan.count-1
+		code, p.plan.failed = launchFailed, p.plan.count-1 // say that it was the last kernel
 	}
-	if code != 0 { // the plan's launches are known to be sound, so that this is the card's failure
+	switch {
+	case code != 0: // the plan's launches are known to be sound, so that this is the card's failure
 		c.loseStep(t.number, p.culprit(), code)
+	case c.options.Check: // it has run
+		c.finish(t.number)
 	}
 	return t
 }

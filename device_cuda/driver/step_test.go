@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -124,6 +125,40 @@ func TestManySubmittersAndWaiters(t *testing.T) {
 	}
 }
 
+// A card that fails under many submitters and waiters leaves none of them hanging.
+func TestFailureUnderLoad(t *testing.T) {
+	o := stubbed(t)
+	const last = 137
+	o.FailStep = last + 1
+	card := open(t, o)
+	p := alloc(t, card, 4)
+	add := plan(t, card, launches(t, card, p, 1, "add"), true)
+	var good, lost atomic.Int64
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 100 {
+				ticket := card.Submit(add, 0, driver.Pinned{}, 0)
+				all.Go(func() {
+					switch err := ticket.Wait(); {
+					case err == nil:
+						good.Add(1)
+					case errors.Is(err, driver.ErrLost):
+						lost.Add(1)
+					default:
+						t.Error(err)
+					}
+				})
+				card.Info()
+			}
+		})
+	}
+	all.Wait()
+	if good.Load() > last || good.Load()+lost.Load() != 400 {
+		t.Errorf("%d steps ran and %d were lost, want %d at most and the rest", good.Load(), lost.Load(), last)
+	}
+}
+
 func TestSubmitAllocatesNothing(t *testing.T) {
 	card := open(t, stubbed(t))
 	p, src := alloc(t, card, 8), pinned(t, card, 8)
@@ -211,6 +246,7 @@ func TestWrongLaunches(t *testing.T) {
 		"block of 0 threads":                    func(l *driver.Launch) { l.Block = 0 },
 		"block of 257 threads; it must":         func(l *driver.Launch) { l.Block = 257 },
 		"dimension 1 must be 1 to 65535":        func(l *driver.Launch) { l.Grid[1] = 65536 },
+		"parameters of 4097 bytes":              func(l *driver.Launch) { l.Params = make([]byte, 4097) },
 		"grid of [0 1 1]":                       func(l *driver.Launch) { l.Grid[0] = 0 },
 		"232401 bytes of dynamic shared memory": func(l *driver.Launch) { l.Shared = 232448 - 48 + 1 },
 	} {
@@ -228,7 +264,7 @@ func TestWrongLaunches(t *testing.T) {
 
 func TestTimed(t *testing.T) {
 	card := open(t, stubbed(t))
-	times, err := card.Timed(launches(t, card, 0, 0, "slow", "add", "slow"), 3)
+	times, err := card.Timed(launches(t, card, 0, 0, "slow", "add", "slow"), 5)
 	if err != nil {
 		t.Fatal(err)
 	}

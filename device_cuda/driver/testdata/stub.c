@@ -31,7 +31,7 @@ static int until(int64_t t) {
     return __atomic_load_n(&broken, __ATOMIC_SEQ_CST);
 }
 
-int cuInit(unsigned flags) { return setting("STUB_CARDS", 1) ? 0 : 100; }
+int cuInit(unsigned flags) { return setting("STUB_CARDS", 1) ? setting("STUB_INIT", 0) : 100; }
 int cuDriverGetVersion(int *version) { return *version = setting("STUB_VERSION", 12040), 0; }
 int cuGetErrorName(int code, const char **name) {
     *name = code == 719 ? "CUDA_ERROR_LAUNCH_FAILED" : code == 500 ? "CUDA_ERROR_NOT_FOUND" : "CUDA_ERROR_OTHER";
