@@ -57,7 +57,7 @@ int cuDeviceGetAttribute(int *value, int attribute, device_id device) {
     return 0;
 }
 int cuDevicePrimaryCtxRetain(void **context, device_id device) { return broken = 0, *context = &current, 0; }
-int cuDevicePrimaryCtxRelease_v2(device_id device) { return 0; }
+int cuDevicePrimaryCtxRelease_v2(device_id device) { return taken = 0; }
 int cuCtxSetCurrent(void *context) { return current = context, 0; }
 
 int cuMemGetInfo_v2(size_t *free, size_t *total) {
