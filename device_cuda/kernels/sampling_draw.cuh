@@ -119,9 +119,10 @@ template <bool weighed> __device__ void histogram(Workspace& w, const float* row
     __syncthreads();
 }
 
-// Digit is where a running sum over the histogram, the likeliest first, reaches its goal.
+// Digit is where a running sum over the histogram, the likeliest first, reaches its goal; if it does not, the last one with tokens.
 struct Digit {
-    int position;  // of the digit, the likeliest being 0; nowhere if the goal is not reached
+    bool reached;
+    int position;  // of the digit, the likeliest being 0
     double before; // sum before it
     int count;     // tokens of the digit
     int up_to;     // and of all up to it
@@ -131,7 +132,10 @@ template <bool weighed> __device__ Digit reach(Workspace& w, double goal, Range 
     double count = w.counts[digit], value = count;
     if (weighed) value = (double)w.sums[digit] / units(shift < 0 ? digit : range.first_bin);
     double counted = running(w, count), sum = weighed ? running(w, value) : counted;
-    Digit d = {first(w, sum >= goal ? thread() : nowhere)};
+    Digit d;
+    d.position = first(w, count > 0 && sum >= goal ? thread() : nowhere);
+    d.reached = d.position != nowhere;
+    if (!d.reached) d.position = -first(w, count > 0 ? -thread() : 0);
     if (thread() == d.position) w.found[0] = sum - value, w.found[1] = count, w.found[2] = counted;
     __syncthreads();
     d.before = w.found[0], d.count = (int)w.found[1], d.up_to = (int)w.found[2];
@@ -178,7 +182,6 @@ template <bool weighed> __device__ u64 nth(Workspace& w, const float* row, Depth
     for (int shift = -1;;) {
         histogram<weighed>(w, row, depth, weight, range, shift);
         Digit d = reach<weighed>(w, goal, range, shift);
-        if (d.position == nowhere) return range.least; // only by rounding: all of the range belongs to it
         goal -= d.before;
         if (shift < 0) {
             range.first_bin = range.last_bin = d.position;
@@ -207,26 +210,27 @@ __device__ int pick_listed(Workspace& w, Weights weight, int n, double u) {
     __syncthreads();
     for (int i = thread(); i < n; i += draw_threads) w.list[i] = w.list[i] << 32 | w.list[i] >> 32; // ids before logits
     sort(w, n);
-    double sums[2], sum = 0;
-    for (int j = 0; j < 2; j++) {
-        int i = 2 * thread() + j;
-        sums[j] = sum += i < n ? weight(logit_of((u32)w.list[i])) : 0;
-    }
-    double up_to = running(w, sum), before = up_to - sum;
+    double weights[2];
+    for (int j = 0; j < 2; j++) weights[j] = 2 * thread() + j < n ? weight(logit_of((u32)w.list[2 * thread() + j])) : 0;
+    double sum = weights[0] + weights[1], up_to = running(w, sum);
     if (thread() == draw_threads - 1) w.found[0] = up_to;
     __syncthreads();
-    double goal = u * w.found[0];
-    int i = 2 * thread();
-    int drawn = first(w, before + sums[0] > goal ? i : before + sums[1] > goal ? i + 1 : nowhere);
-    return token_of(w.list[min(drawn, n - 1)] >> 32);
+    double at = up_to - sum, goal = u * w.found[0];
+    int drawn = nowhere;
+    for (int j = 0; j < 2; j++) {
+        at += weights[j];
+        if (drawn == nowhere && weights[j] > 0 && at > goal) drawn = 2 * thread() + j;
+    }
+    return token_of(w.list[min(first(w, drawn), n - 1)] >> 32);
 }
 
 // pick_wide does the same for the tokens of a row whose rank is at least floor. Each warp's lanes bring the sums of the parts.
 __device__ int pick_wide(Workspace& w, const float* row, Weights weight, double part_sum, u64 floor, double u) {
     const double up_to = warp_running(part_sum), goal = u * __shfl_sync(0xffffffffu, up_to, 31);
-    const u32 beyond = __ballot_sync(0xffffffffu, up_to > goal);
-    const int part = beyond ? __ffs(beyond) - 1 : parts - 1;
-    const double before = part > 0 ? __shfl_sync(0xffffffffu, up_to, part - 1) : 0;
+    const u32 weighty = __ballot_sync(0xffffffffu, part_sum > 0), beyond = __ballot_sync(0xffffffffu, part_sum > 0 && up_to > goal);
+    const int part = beyond ? __ffs(beyond) - 1 : 31 - __clz(weighty);
+    double at = __shfl_sync(0xffffffffu, up_to, (part + 31) % 32);
+    if (part == 0) at = 0;
 
     const int width = (part_width + draw_threads - 1) / draw_threads;
     const int begin = part * part_width + thread() * width, end = min(min(begin + width, (part + 1) * part_width), VOCAB);
@@ -238,10 +242,13 @@ __device__ int pick_wide(Workspace& w, const float* row, Weights weight, double 
         sum += x;
         if (x > 0) last = id;
     }
-    double at = before + (running(w, sum) - sum);
+    at += running(w, sum) - sum;
     int drawn = nowhere;
-    for (int id = begin; id < end && drawn == nowhere; id++)
-        if (at += weight_of(id); at > goal) drawn = id;
+    for (int id = begin; id < end && drawn == nowhere; id++) {
+        double x = weight_of(id);
+        at += x;
+        if (x > 0 && at > goal) drawn = id;
+    }
     drawn = first(w, drawn);
     return drawn != nowhere ? drawn : -first(w, -last); // the sums of part and tokens may differ in the last digit
 }
@@ -260,9 +267,9 @@ __device__ int draw_listed(Workspace& w, const float* row, const OutputParams& o
         range.last_bin = d.position;
     } else {
         Digit d = reach<false>(w, most_listed + 1, range, -1); // the first bin too many
-        if (d.position == 0) return no_token;
-        enough = d.position == nowhere;
-        if (!enough) range.last_bin = d.position - 1;
+        enough = !d.reached;
+        if (d.reached) range.last_bin = d.position - 1;
+        if (range.last_bin < 0) return no_token;
         if (o.min_p > 0) {
             int deepest = depth((float)(weight.max + log((double)o.min_p) / weight.scale)) + 1;
             if (deepest <= range.last_bin) range.last_bin = deepest, enough = true;
