@@ -30,6 +30,7 @@
 // The environment is read when it matters, so a test can change it between calls:
 //
 //	EMULATED_ORDER=seed               threads and blocks run in an order drawn from the seed; results must not change
+//	EMULATED_TIMEOUT=seconds          of processor time that a kernel may take; 300
 //	EMULATED_CUDA_LATE=1              work runs when somebody waits for it, not when it is submitted
 //	EMULATED_CUDA_FAULT=a,b           nodevice, init, old-driver, alloc:n, KERNEL:n (the n-th one fails, counted from then on)
 //	EMULATED_CUDA_DEVICES=n           cards; 1

@@ -22,139 +22,146 @@ var native embed.FS
 
 var errNoCompiler = errors.New("no C++ compiler (set CXX, or install g++ or clang++)")
 
-var build = sync.OnceValues(buildLibraries)
+var prepared = sync.OnceValues(prepare)
 
 // Libraries returns the paths of the emulator's libcuda and libnvrtc. They are compiled when the sources have changed, and kept
 // in the user's cache folder. Without a C++ compiler the test is skipped; with CI set it fails.
 func Libraries(t testing.TB) (cuda, nvrtc string) {
 	t.Helper()
-	folder := libraries(t)
-	return filepath.Join(folder, "libcuda.so.1"), filepath.Join(folder, "libnvrtc.so.13")
+	return library(t, "libcuda.so.1", "cuda.cpp", "launches.cpp"), library(t, "libnvrtc.so.13", "nvrtc.cpp")
 }
 
 // OldDriver returns the path of a libcuda for CUDA 11.0, which lacks calls that the driver layer needs.
 func OldDriver(t testing.TB) string {
 	t.Helper()
-	return filepath.Join(libraries(t), "libcuda-old.so.1")
+	return library(t, "libcuda-old.so.1", "-DEMULATED_OLD_DRIVER", "cuda.cpp", "launches.cpp")
 }
 
-func libraries(t testing.TB) string {
+func library(t testing.TB, name string, arguments ...string) string {
 	t.Helper()
-	folder, err := build()
+	w, err := prepared()
 	switch {
 	case errors.Is(err, errNoCompiler) && os.Getenv("CI") == "":
 		t.Skipf("emulated card: %v", err)
 	case err != nil:
 		t.Fatalf("emulated card: %v", err)
 	}
-	return folder
-}
-
-// compiler returns the C++ compiler's path and what it says about its version.
-func compiler() (path, version string, err error) {
-	for _, name := range []string{os.Getenv("CXX"), "c++", "g++", "clang++"} {
-		if name == "" {
-			continue
-		}
-		if path, err = exec.LookPath(name); err != nil {
-			continue
-		}
-		said, err := exec.Command(path, "--version").Output()
-		if err != nil {
-			return "", "", fmt.Errorf("%s --version: %w", path, err)
-		}
-		return path, string(said), nil
+	path, err := w.build(name, arguments...)
+	if err != nil {
+		t.Fatalf("emulated card: %v", err)
 	}
-	return "", "", errNoCompiler
+	return path
 }
 
-// sources returns the embedded files by name, in order, and a hash of them.
-func sources(salt ...string) (map[string][]byte, [sha256.Size]byte, error) {
-	files := map[string][]byte{}
+// A workshop is a folder of sources and of what was built from them with one compiler. Kernels find the headers there.
+type workshop struct {
+	folder, compiler, hash string
+}
+
+func prepare() (workshop, error) {
+	w := workshop{}
+	version, err := w.findCompiler()
+	if err != nil {
+		return w, err
+	}
 	hash := sha256.New()
-	for _, s := range salt {
-		fmt.Fprintf(hash, "%q\n", s)
+	fmt.Fprintf(hash, "%q %q\n", w.compiler, version)
+	files, err := native.ReadDir("native")
+	if err != nil {
+		return w, err
 	}
-	entries, err := native.ReadDir("native")
-	for _, e := range entries {
-		var text []byte
-		if text, err = native.ReadFile("native/" + e.Name()); err != nil {
-			break
+	texts := make([][]byte, len(files))
+	for i, f := range files {
+		if texts[i], err = native.ReadFile("native/" + f.Name()); err != nil {
+			return w, err
 		}
-		files[e.Name()] = text
-		fmt.Fprintf(hash, "%s %q\n", e.Name(), text)
+		fmt.Fprintf(hash, "%s %q\n", f.Name(), texts[i])
 	}
-	return files, [sha256.Size]byte(hash.Sum(nil)), err
-}
+	w.hash = hex.EncodeToString(hash.Sum(nil)[:8])
 
-// buildLibraries returns the folder with the libraries, and with the headers that kernels are compiled with.
-func buildLibraries() (string, error) {
-	path, version, err := compiler()
-	if err != nil {
-		return "", err
-	}
-	files, hash, err := sources(path, version)
-	if err != nil {
-		return "", err
-	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		cache = os.TempDir()
 	}
 	all := filepath.Join(cache, "minisgl", "emulator")
-	if err := os.MkdirAll(all, 0o700); err != nil {
-		return "", err
+	dropOld(all)
+	w.folder = filepath.Join(all, w.hash)
+	if err := os.MkdirAll(filepath.Join(w.folder, "modules"), 0o700); err != nil {
+		return w, err
 	}
-	lock, err := os.OpenFile(filepath.Join(all, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	unlock, err := w.lock()
+	if err != nil {
+		return w, err
+	}
+	defer unlock()
+	for i, f := range files {
+		if err := os.WriteFile(filepath.Join(w.folder, f.Name()), texts[i], 0o600); err != nil {
+			return w, err
+		}
+	}
+	return w, nil
+}
+
+// findCompiler sets the compiler, and returns what it says about its version.
+func (w *workshop) findCompiler() (string, error) {
+	for _, name := range []string{os.Getenv("CXX"), "c++", "g++", "clang++"} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			continue
+		}
+		said, err := exec.Command(path, "--version").Output()
+		if err != nil {
+			return "", fmt.Errorf("%s --version: %w", path, err)
+		}
+		w.compiler = path
+		return string(said), nil
+	}
+	return "", errNoCompiler
+}
+
+// lock keeps other processes out until the function that it returns is called.
+func (w workshop) lock() (func(), error) {
+	file, err := os.OpenFile(filepath.Join(w.folder, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", file.Name(), err), file.Close())
+	}
+	return func() { file.Close() }, nil
+}
+
+// build returns the path of a library, which it compiles if it is not there.
+func (w workshop) build(name string, arguments ...string) (string, error) {
+	unlock, err := w.lock()
 	if err != nil {
 		return "", err
 	}
-	defer lock.Close() // which unlocks it
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		return "", fmt.Errorf("lock %s: %w", lock.Name(), err)
+	defer unlock()
+	path := filepath.Join(w.folder, name)
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
 	}
-	dropOld(all)
-	folder := filepath.Join(all, hex.EncodeToString(hash[:8]))
-	if _, err := os.Stat(filepath.Join(folder, "complete")); err == nil {
-		return folder, nil
+	arguments = append([]string{
+		"-std=c++17", "-O1", "-fPIC", "-shared", "-fvisibility=hidden", "-pthread", "-o", path + ".new",
+		"-DEMULATED_BUILD=0x" + w.hash + "ull", fmt.Sprintf("-DEMULATED_COMPILER=%q", w.compiler),
+	}, append(arguments, "-ldl")...)
+	command := exec.Command(w.compiler, arguments...)
+	command.Dir = w.folder
+	if said, err := command.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%v: %w\n%s", command, err, said)
 	}
-	if err := os.MkdirAll(filepath.Join(folder, "modules"), 0o700); err != nil {
-		return "", err
-	}
-	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(folder, name), text, 0o600); err != nil {
-			return "", err
-		}
-	}
-	for _, l := range []struct {
-		name      string
-		arguments []string
-	}{
-		{"libcuda.so.1", []string{"cuda.cpp", "launches.cpp"}},
-		{"libcuda-old.so.1", []string{"-DEMULATED_OLD_DRIVER", "cuda.cpp", "launches.cpp"}},
-		{"libnvrtc.so.13", []string{fmt.Sprintf("-DEMULATED_COMPILER=%q", path), "nvrtc.cpp"}},
-	} {
-		arguments := append([]string{
-			"-std=c++17", "-O1", "-fPIC", "-shared", "-fvisibility=hidden", "-pthread", "-o", l.name,
-			fmt.Sprintf("-DEMULATED_BUILD=0x%xull", hash[:8]),
-		}, l.arguments...)
-		command := exec.Command(path, append(arguments, "-ldl")...)
-		command.Dir = folder
-		if said, err := command.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("%v: %w\n%s", command, err, said)
-		}
-	}
-	return folder, os.WriteFile(filepath.Join(folder, "complete"), nil, 0o600)
+	return path, os.Rename(path+".new", path)
 }
 
-// dropOld removes what has not been used, or was compiled, more than a week ago. A library's folder changes with each use.
+// dropOld removes what has not been used, or was compiled, more than a week ago. A workshop changes with each use.
 func dropOld(folder string) {
-	builds, _ := filepath.Glob(filepath.Join(folder, "*", "modules"))
+	workshops, _ := filepath.Glob(filepath.Join(folder, "*", "modules"))
 	modules, _ := filepath.Glob(filepath.Join(folder, "*", "modules", "*"))
-	for i := range builds {
-		builds[i] = filepath.Dir(builds[i])
+	for i := range workshops {
+		workshops[i] = filepath.Dir(workshops[i])
 	}
-	for _, path := range append(builds, modules...) {
+	for _, path := range append(workshops, modules...) {
 		if info, err := os.Stat(path); err == nil && time.Since(info.ModTime()) > 7*24*time.Hour {
 			_ = os.RemoveAll(path)
 		}

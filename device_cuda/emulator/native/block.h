@@ -96,7 +96,7 @@ struct Machine {
     Fiber outside;
     Status status = Good;
     bool waited = false;
-    u64 random = 0, naps = 0;
+    u64 random = 0;
 
     uint3 block_index = {};
     dim3 block_dim, grid_dim;
@@ -112,6 +112,7 @@ struct Machine {
     u8 *shared_memory = nullptr, *shared_end = nullptr;
     u8 *static_shared = nullptr; // all variables that are __shared__
     size_t static_shared_size = 0;
+    uintptr_t code = 0, code_end = 0; // of the module
     Stacks stacks;
 };
 

@@ -32,6 +32,7 @@ static int device_count() { return driver().initialized ? (int)setting("EMULATED
 
 API cuDeviceGetCount(int* count) {
     ENTER_DEVICE(0);
+    if (driver().faults.has("nodevice")) return NO_DEVICE;
     *count = device_count();
     return OK;
 }

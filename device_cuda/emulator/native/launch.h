@@ -3,6 +3,7 @@
 
 #include <link.h>
 #include <signal.h>
+#include <time.h>
 
 #include "builtins.h"
 #include "memory.h"
@@ -14,13 +15,15 @@ constexpr size_t most_shared = 256 << 10, page = 4096;
 // The one thread-local variable that is not shared memory of some kernel: it tells where those are.
 static thread_local char anchor __attribute__((unused));
 
-inline int find_static_shared(dl_phdr_info* info, size_t, void* data) {
+inline int find_module(dl_phdr_info* info, size_t, void* data) {
     Machine& m = *(Machine*)data;
     bool ours = false;
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const auto& h = info->dlpi_phdr[i];
         uintptr_t at = (uintptr_t)&kernels_of_module;
-        if (h.p_type == PT_LOAD) ours |= at >= info->dlpi_addr + h.p_vaddr && at < info->dlpi_addr + h.p_vaddr + h.p_memsz;
+        uintptr_t from = info->dlpi_addr + h.p_vaddr;
+        if (h.p_type == PT_LOAD) ours |= at >= from && at < from + h.p_memsz;
+        if (h.p_type == PT_LOAD && h.p_flags & PF_X) m.code = from, m.code_end = from + h.p_memsz;
         if (h.p_type == PT_TLS) m.static_shared = (u8*)info->dlpi_tls_data, m.static_shared_size = h.p_memsz;
     }
     if (!ours) m.static_shared = nullptr, m.static_shared_size = 0;
@@ -35,10 +38,17 @@ __attribute__((visibility("hidden"))) inline Fault fault_of_module;
 __attribute__((visibility("hidden"))) inline struct sigaction outer_actions[65];
 __attribute__((visibility("hidden"))) inline pid_t launching_thread;
 
+inline int time_limit() { // seconds of processor time
+    const char* text = getenv("EMULATED_TIMEOUT");
+    int seconds = text ? atoi(text) : 0;
+    return seconds > 0 ? seconds : 300;
+}
+
 inline void report_fault() {
     Machine& m = machine();
     const Fault& f = fault_of_module;
     if (f.signal == SIGILL) fail(MisalignedAddress, "a misaligned address, an index out of its array's bounds or a shift by more than the type has");
+    if (f.signal == SIGVTALRM) fail(LaunchTimeout, "the kernel runs for more than %d s: does it wait for another block?", time_limit());
     if (f.signal == SIGFPE) fail(IllegalInstruction, "division of an integer by zero");
     if (f.code == SI_KERNEL) fail(MisalignedAddress, "a misaligned address, or one that no machine has");
     if (m.stacks.overflowed(f.address)) fail(LaunchFailed, "its stack overflows: more than %zu KiB of local variables", Stacks::size >> 10);
@@ -59,18 +69,22 @@ inline void on_signal(int signal, siginfo_t* info, void* context) {
         sigaction(signal, &outer, nullptr); // it happens again, and then as if we were not here
         return;
     }
-    fault_of_module = {info->si_addr, signal, info->si_code};
     auto* registers = ((ucontext_t*)context)->uc_mcontext.gregs;
+    uintptr_t at = (uintptr_t)registers[REG_RIP];
+    if (signal == SIGVTALRM && (at < machine().code || at >= machine().code_end)) return; // inside a library: the next alarm will do
+    fault_of_module = {info->si_addr, signal, info->si_code};
     registers[REG_RIP] = (greg_t)report_fault;
     registers[REG_RSP] = (greg_t)(emergency_stack + sizeof emergency_stack - 64 - 8);
 }
 #endif
 
-// Signals turns a kernel's illegal accesses into failures while it lives.
+// Signals turns a kernel's illegal accesses, and running for too long, into failures while it lives.
 class Signals {
 #if defined(__x86_64__) && !defined(EMULATED_ASAN)
-    static constexpr int caught[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE};
+    static constexpr int caught[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGVTALRM};
     bool own_stack = false;
+    timer_t alarm = {};
+    bool has_alarm = false;
 
   public:
     Signals() {
@@ -86,8 +100,15 @@ class Signals {
         action.sa_flags = SA_SIGINFO | SA_ONSTACK;
         sigfillset(&action.sa_mask);
         for (int s : caught) sigaction(s, &action, &outer_actions[s]);
+        sigevent event = {};
+        event.sigev_notify = SIGEV_THREAD_ID, event.sigev_signo = SIGVTALRM;
+        event._sigev_un._tid = launching_thread;
+        has_alarm = !timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &alarm);
+        itimerspec limit = {{0, 50'000'000}, {time_limit(), 0}}; // and again every 50 ms
+        if (has_alarm) timer_settime(alarm, 0, &limit, nullptr);
     }
     ~Signals() {
+        if (has_alarm) timer_delete(alarm);
         for (int s : caught) sigaction(s, &outer_actions[s], nullptr);
         launching_thread = 0;
         stack_t none = {};
@@ -189,12 +210,12 @@ inline Status run(const Kernel& kernel, const Launch& launch) {
     u64 blocks = (u64)launch.grid[0] * launch.grid[1] * launch.grid[2];
     Machine& m = make_machine();
     m.kernel = &kernel, m.launch = &launch;
-    m.status = Good, m.waited = false, m.naps = 0, m.random = launch.order * 0x9e3779b97f4a7c15ull | 1;
+    m.status = Good, m.waited = false, m.random = launch.order * 0x9e3779b97f4a7c15ull | 1;
     m.block_dim = {launch.block[0], launch.block[1], launch.block[2]}, m.grid_dim = {launch.grid[0], launch.grid[1], launch.grid[2]};
     m.threads = launch.block[0] * launch.block[1] * launch.block[2], m.warps = (m.threads + warp_lanes - 1) / warp_lanes;
     m.shared = m.shared_end - (launch.shared + 127) / 128 * 128;
     *(volatile char*)&anchor = 0; // or this thread may have no copy of them yet
-    dl_iterate_phdr(find_static_shared, &m);
+    dl_iterate_phdr(find_module, &m);
     std::vector<u64> order;
     if (launch.order) {
         for (u64 b = 0; b < blocks; b++) order.push_back(b);
