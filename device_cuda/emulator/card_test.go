@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -129,5 +130,64 @@ func TestLargeMemoryIsLazy(t *testing.T) {
 	}
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("took %v", took)
+	}
+}
+
+// Cards run in turn, whichever threads their work comes from.
+func TestCardsAtOnce(t *testing.T) {
+	cuda, nvrtc := emulator.Libraries(t)
+	emulator.Cards(t, 2, 1<<30)
+	errs := make(chan error)
+	headers := map[string]string{"common.cuh": read(t, "../kernels/common.cuh")}
+	source := read(t, "testdata/words.cu")
+	for i := range 2 {
+		go func() {
+			errs <- func() error {
+				card, err := driver.Open(i, driver.Options{CUDA: cuda, NVRTC: nvrtc, Cache: "-"})
+				if err != nil {
+					return err
+				}
+				defer card.Close()
+				module, err := card.Compile("words.cu", source, headers, []string{"ELEMENT_BF16"})
+				if err != nil {
+					return err
+				}
+				f, err := module.Function("sums")
+				if err != nil {
+					return err
+				}
+				out, err := card.Alloc(8 * 50)
+				if err != nil {
+					return err
+				}
+				p := params{out: out}
+				launch := driver.Launch{Function: f, Grid: [3]int{50, 1, 1}, Block: 128, Shared: 512, Params: driver.Bytes(&p)}
+				for range 20 {
+					if err := card.Run([]driver.Launch{launch}); err != nil {
+						return err
+					}
+				}
+				return nil
+			}()
+		}()
+	}
+	for range 2 {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func BenchmarkLaunch(b *testing.B) {
+	for _, threads := range []int{32, 1024} {
+		b.Run(strconv.Itoa(threads), func(b *testing.B) {
+			bench := newBench(b, "words.cu", "ELEMENT_BF16")
+			launch := bench.launch("indices", [3]int{8, 1, 1}, threads, 0, params{out: bench.zeros(4 * 8 * threads)})
+			for b.Loop() {
+				if err := bench.Run([]driver.Launch{launch}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -40,6 +40,7 @@ func TestFaults(t *testing.T) {
 		{"out_of_bounds", 0, 33, 0, []string{"thread (32,0,0)", "index out of its array's bounds"}},
 		{"shared_at", 99, 32, 100, nil},
 		{"shared_at", 100, 32, 100, []string{"100 bytes of dynamic shared memory, but byte 100 was written"}},
+		{"shared_at", -1, 32, 100, []string{"100 bytes of dynamic shared memory, but byte -1 was written"}},
 		{"shared_at", 128, 32, 100, []string{"thread (7,0,0)", "100 bytes of dynamic shared memory, but byte 128 is used"}},
 		{"copy_to_global", 0, 32, 0, []string{"copy16 to", "not shared memory"}},
 		{"shift", 31, 1, 0, nil},

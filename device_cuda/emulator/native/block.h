@@ -169,6 +169,13 @@ __attribute__((noinline, visibility("hidden"))) inline void suspend(bool anybody
     switch_fiber(from->fiber, to ? to->fiber : m.outside);
 }
 
+// let_others_run lets any thread go on, maybe this one.
+inline void let_others_run() {
+    Machine& m = machine();
+    m.warp[m.running->warp].ready |= 1u << m.running->lane;
+    suspend(true);
+}
+
 inline void make_ready(Machine& m, u32 warp, u32 lanes) {
     for (u32 l = lanes; l; l &= l - 1) m.thread[warp * warp_lanes + (u32)__builtin_ctz(l)].at_barrier = false;
     m.warp[warp].ready |= lanes;

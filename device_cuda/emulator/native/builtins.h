@@ -86,7 +86,14 @@ inline u64 votes(u32 mask, bool vote) { // who was there, and who said yes
     return t.taken;
 }
 
+// Between any two instructions others may run; in an order drawn from a seed they do at atomic operations and at fences.
+inline void maybe_let_others_run() {
+    Machine& m = machine();
+    if (m.launch->order && random_below(m, 2)) let_others_run();
+}
+
 template <typename T, typename F> inline T atomically(T* p, F f) {
+    maybe_let_others_run();
     if ((uintptr_t)p % sizeof(T)) fail(MisalignedAddress, "an atomic operation on the misaligned address %p", (void*)p);
     T old = *(volatile T*)p;
     *(volatile T*)p = f(old);
@@ -158,9 +165,9 @@ template <typename T> inline T atomicCAS(T* p, T expected, T x) {
     return emulated::atomically(p, [=](T old) { return old == expected ? x : old; });
 }
 
-inline void __threadfence() { __asm__ volatile("" ::: "memory"); }
-inline void __threadfence_block() { __asm__ volatile("" ::: "memory"); }
-inline void __threadfence_system() { __asm__ volatile("" ::: "memory"); }
+inline void __threadfence() { emulated::maybe_let_others_run(); }
+inline void __threadfence_block() { emulated::maybe_let_others_run(); }
+inline void __threadfence_system() { emulated::maybe_let_others_run(); }
 
 template <typename T> inline T __ldg(const T* p) { return *p; }
 template <typename T> inline T __ldca(const T* p) { return *p; }
@@ -270,12 +277,7 @@ inline i64 clock64() {
     return t.tv_sec * 1000000000ll + t.tv_nsec;
 }
 // Others run meanwhile. Only threads of the same block can: who waits for another block waits for ever.
-inline void __nanosleep(unsigned) {
-    emulated::Machine& m = emulated::machine();
-    emulated::Thread& t = *m.running;
-    m.warp[t.warp].ready |= 1u << t.lane;
-    emulated::suspend(true);
-}
+inline void __nanosleep(unsigned) { emulated::let_others_run(); }
 [[noreturn]] inline void __trap() { emulated::fail(emulated::IllegalInstruction, "__trap()"); }
 #undef assert
 #define assert(x) ((x) ? (void)0 : emulated::fail(emulated::Assert, "%s:%d: assertion failed: %s", __FILE__, __LINE__, #x))

@@ -147,7 +147,8 @@ inline void describe_deadlock(Machine& m) {
 }
 
 inline void run_block(Machine& m) {
-    memset(m.shared_memory, 0xff, (size_t)(m.shared_end - m.shared_memory));
+    constexpr size_t before = 256; // bytes that are watched too
+    memset(m.shared - before, 0xff, (size_t)(m.shared_end - m.shared) + before);
     if (m.static_shared) memset(m.static_shared, 0xff, m.static_shared_size);
     m.alive = m.threads, m.at_barrier = 0;
     m.barrier_any = false, m.barrier_all = true, m.barrier_count = 0;
@@ -170,11 +171,13 @@ inline void run_block(Machine& m) {
     switch_fiber(m.outside, m.running->fiber);
     m.running = nullptr;
     if (m.status == Good && m.alive) describe_deadlock(m);
-    for (u8* p = m.shared + m.launch->shared; m.status == Good && p < m.shared_end; p++)
-        if (*p != 0xff) {
+    for (u8* p = m.shared - before; m.status == Good && p < m.shared_end; p++) {
+        if (p == m.shared) p += m.launch->shared;
+        if (p < m.shared_end && *p != 0xff) {
             m.status = IllegalAddress;
             snprintf(m.launch->report, m.launch->report_size, "kernel %s, block (%u,%u,%u): %u bytes of dynamic shared memory, but byte %td was written", m.kernel->name, m.block_index.x, m.block_index.y, m.block_index.z, m.launch->shared, p - m.shared);
         }
+    }
 }
 
 inline Machine& make_machine() {

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <map>
+#include <vector>
 
 namespace emulated {
 
@@ -97,17 +98,18 @@ class Memory {
 
     // overrun says where something was written beside an allocation, and mends it; false if nothing was.
     bool overrun(char* report, size_t size) {
+        static const std::vector<uint8_t> untouched(watched + alignment, pattern);
         for (auto& [end, a] : allocations) {
             if (a.freed) continue;
-            uint8_t* from = (size_t)(a.address - a.mapping) > watched ? a.address - watched : a.mapping;
-            for (uint8_t* p = from; p < (uint8_t*)end; p++) {
-                if (p == a.address) p += a.bytes;
-                if (p >= (uint8_t*)end || *p == pattern) continue;
-                snprintf(report, size, "wrote byte %td of an allocation of %zu bytes at %p", p - a.address, a.bytes, (void*)a.address);
-                memset(from, pattern, (size_t)(a.address - from));
-                memset(a.address + a.bytes, pattern, (size_t)((uint8_t*)end - a.address - a.bytes));
-                return true;
-            }
+            uint8_t *from = (size_t)(a.address - a.mapping) > watched ? a.address - watched : a.mapping, *behind = a.address + a.bytes;
+            size_t before = (size_t)(a.address - from), after = (size_t)((uint8_t*)end - behind);
+            if (!memcmp(from, untouched.data(), before) && !memcmp(behind, untouched.data(), after)) continue;
+            uint8_t* p = from;
+            while (*p == pattern) p = p + 1 == a.address ? behind : p + 1;
+            snprintf(report, size, "wrote byte %td of an allocation of %zu bytes at %p", p - a.address, a.bytes, (void*)a.address);
+            memset(from, pattern, before);
+            memset(behind, pattern, after);
+            return true;
         }
         return false;
     }
