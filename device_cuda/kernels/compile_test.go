@@ -34,7 +34,8 @@ func TestEveryKernelCompiles(t *testing.T) {
 	for _, architecture := range []string{"sm_80", "sm_90a", "sm_100"} {
 		for _, model := range testShapes {
 			for _, element := range elements {
-				if testing.Short() && (model.name != "odd" || architecture != "sm_90a") {
+				everything := architecture == "sm_90a" && !testing.Short() // which takes a processor two minutes
+				if !everything && (model.name != "Qwen2.5-0.5B" || element != tensor.BF16) {
 					continue
 				}
 				t.Run(fmt.Sprintf("%s/%s/%v", architecture, model.name, element), func(t *testing.T) {
