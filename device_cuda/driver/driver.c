@@ -83,9 +83,10 @@ int plan_capture(const cuda *c, plan *p, void *stream) {
     int code = run ? run : end;
     if (!code) code = c->cuGraphInstantiateWithFlags(&exec, graph, 0);
     if (graph) c->cuGraphDestroy(graph);
-    TRY(code);
-    p->graph = exec;
-    return c->cuGraphUpload(exec, stream);
+    if (!code) code = c->cuGraphUpload(exec, stream);
+    if (!code) p->graph = exec;
+    else if (exec) c->cuGraphExecDestroy(exec);
+    return code;
 }
 
 int plan_time(const cuda *c, plan *p, void *stream, void **events) {

@@ -93,5 +93,8 @@ func (m *Module) Function(name string) (Function, error) {
 		f.resources.MaxShared = c.info.SharedPerBlock - f.resources.StaticShared
 		return C.do_cuFuncSetAttribute(c.api, f.handle, C.FUNCTION_MAX_DYNAMIC_SHARED, C.int(f.resources.MaxShared))
 	})
-	return f, err
+	if err != nil {
+		return Function{}, err
+	}
+	return f, nil
 }
