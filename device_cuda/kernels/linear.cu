@@ -1,7 +1,6 @@
 // Matrix products of few rows, where reading the weights is all the work. A block computes ROWS rows × 8·GROUPS outputs; each of its
 // 8 warps has one split of the inputs. The block's weights are on their way to shared memory before wait(), so that the memory
-// bus stays busy while earlier kernels finish; rows of X come straight from the L2 cache into registers, DEPTH blocks of 32
-// inputs at a time.
+// bus stays busy while earlier kernels finish.
 #include "linear.cuh"
 
 enum { SPLITS = 8, THREADS = 32 * SPLITS };
@@ -51,96 +50,177 @@ template <int ROWS, int GROUPS> struct Results {
     }
 };
 
-// The factor of each row's norm, in shared memory; a barrier must follow.
-template <int ROWS> __device__ __forceinline__ void norm_scales(const LinearParams& p, float* scales, int first_row, int rows) {
-    for (int row = threadIdx.x / 32; row < ROWS && first_row + row < rows; row += SPLITS) {
-        const int source = p.selected ? p.selected[p.first_row + first_row + row] : first_row + row;
-        const float scale = rms_scale((const float*)p.x + (i64)source * p.x_stride, p.in, p.eps);
-        if (threadIdx.x % 32 == 0) scales[row] = scale;
-    }
-}
-
 #ifndef ELEMENT_F32
 
-// Bytes of a row of normalised inputs in shared memory: an odd number of 64-byte blocks, so that reads meet no bank conflicts.
-__device__ __forceinline__ int normed_stride(int blocks) { return (blocks | 1) * 64; }
+// A warp's weights: GROUPS × `resident` blocks of its split, in shared memory.
+template <int GROUPS> struct Weights {
+    u8* shared;
+    int first_block, count; // of the split
 
-// Normalises the block's rows into shared memory, a warp a row. weight is the norm's, in shared memory too.
-template <int ROWS> __device__ __forceinline__ void normalise_rows(const LinearParams& p, u8* normed, const float* weight, int first_row, int rows) {
-    const int lane = threadIdx.x % 32, width = p.blocks * 32;
-    for (int row = threadIdx.x / 32; row < ROWS && first_row + row < rows; row += SPLITS) {
-        const int source = p.selected ? p.selected[p.first_row + first_row + row] : first_row + row;
-        const float* x = (const float*)p.x + (i64)source * p.x_stride;
-        Element* to = (Element*)(normed + row * normed_stride(p.blocks));
-        if (p.in <= NormRow::WIDTH) {
-            NormRow norm;
-            norm.load(x, p.in);
-            const float scale = norm.scale(p.in, p.eps);
+    __device__ __forceinline__ Weights(const LinearParams& p, u8* of_block) {
+        const int warp = threadIdx.x / 32;
+        first_block = warp * p.split;
+        count = max(0, min(p.split, p.blocks - first_block));
+        shared = of_block + warp * (GROUPS * p.resident * 512);
+    }
+    static __device__ __forceinline__ int bytes(const LinearParams& p) { return SPLITS * GROUPS * p.resident * 512; }
+    // Begins to copy blocks begin … begin+resident of the split.
+    __device__ __forceinline__ void copy(const LinearParams& p, int begin) const {
+        const int n = min(p.resident, count - begin), lane = threadIdx.x % 32, last_group = (p.out + 7) / 8 - 1;
 #pragma unroll
-            for (int i = 0; i < NormRow::EACH; i++) {
-                const int k = lane + 32 * i;
-                if (k < width) to[k] = k < p.in ? narrow(normalised(norm.x[i], scale, weight[k])) : (Element)0;
-            }
+        for (int j = 0; j < GROUPS; j++) {
+            const i64 group = min((int)blockIdx.x * GROUPS + j, last_group);
+            const u8* from = (const u8*)p.weight + (group * p.blocks + first_block + begin) * 512 + lane * 16;
+            u8* to = shared + j * p.resident * 512 + lane * 16;
+            for (int b = 0; b < n; b++) copy16(to + b * 512, from + b * 512);
+        }
+        copies_commit();
+    }
+    // Blocks begin … have been used up: gets the next ones. Only where shared memory is too small for all.
+    __device__ __forceinline__ void next(const LinearParams& p, int begin) const {
+        __syncwarp();
+        copy(p, begin);
+        copies_wait<0>();
+        __syncwarp();
+    }
+    // Reads a block, counted from the first in shared memory, of group j: the operands of its two products.
+    __device__ __forceinline__ void load(const LinearParams& p, int j, int block, u32 (&w0)[2], u32 (&w1)[2]) const {
+        const int lane = threadIdx.x % 32, chunk = lane / 8, line = lane % 8;
+        u32 w[4];
+        load_matrices(w, shared + (j * p.resident + block) * 512 + line * 64 + (chunk ^ (line / 2)) * 16);
+        w0[0] = w[0], w0[1] = w[1], w1[0] = w[2], w1[1] = w[3];
+    }
+};
+
+// Products of at most 8 rows. X comes into shared memory too, in one go. With NORM it comes as floats, which a lane normalises on
+// their way to the product.
+template <int GROUPS, bool NORM> __device__ __forceinline__ void few(const LinearParams& p) {
+    enum { ROWS = 8 };
+    SHARED(u8, shared);
+    dependents();
+
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, q = lane % 4, width = p.blocks * 32;
+    const Weights<GROUPS> weights(p, shared);
+    float* partials = (float*)(shared + weights.bytes(p));
+    float* scales = partials + SPLITS * GROUPS * ROWS * 8;
+    float* norm = scales + ROWS;
+    // Rows of floats begin 16 bytes further on in the banks, rows of Elements 64 bytes, so that reads meet no conflicts.
+    float* floats = norm + width;
+    u8* elements = (u8*)norm + warp * p.held * ((p.split | 1) * 64);
+
+    weights.copy(p, 0);
+    const int rows = rows_of(p), first_row = blockIdx.y * ROWS, count = min((int)ROWS, rows - first_row);
+    const bool by_chunks = NORM && p.in % 4 == 0 && p.x_stride % 4 == 0;
+    if (NORM) {
+        if (by_chunks) {
+            for (int i = threadIdx.x; i < p.in / 4; i += THREADS) copy16(norm + 4 * i, p.norm + 4 * i);
         } else {
-            const float scale = rms_scale(x, p.in, p.eps);
-            for (int k = lane; k < width; k += 32) to[k] = k < p.in ? narrow(normalised(x[k], scale, weight[k])) : (Element)0;
+            for (int i = threadIdx.x; i < p.in; i += THREADS) norm[i] = p.norm[i];
+        }
+        for (int i = p.in + threadIdx.x; i < width; i += THREADS) norm[i] = 0.f;
+    }
+    Results<ROWS, GROUPS> results;
+    results.fetch_constants(p, first_row, rows);
+    wait();
+    if (count <= 0) {
+        copies_wait<0>();
+        return;
+    }
+    if (NORM) {
+        for (int r = 0; r < count; r++) {
+            const int source = p.selected ? p.selected[p.first_row + first_row + r] : first_row + r;
+            const float* from = (const float*)p.x + (i64)source * p.x_stride;
+            float* to = floats + r * (width + 4);
+            if (by_chunks) {
+                for (int i = threadIdx.x; i < p.in / 4; i += THREADS) copy16(to + 4 * i, from + 4 * i);
+            } else {
+                for (int i = threadIdx.x; i < p.in; i += THREADS) to[i] = from[i];
+            }
+            for (int i = p.in + threadIdx.x; i < width; i += THREADS) to[i] = 0.f;
+        }
+    } else {
+        const u8* from = (const u8*)((const Element*)p.x + (i64)first_row * p.x_stride) + weights.first_block * 64;
+        for (int r = 0; r < count; r++)
+            for (int i = lane; i < weights.count * 4; i += 32) copy16(elements + r * ((p.split | 1) * 64) + i * 16, from + (i64)r * p.x_stride * (int)sizeof(Element) + i * 16);
+    }
+    copies_commit();
+    results.fetch(p, first_row, rows);
+    copies_wait<0>();
+    if (NORM) {
+        __syncthreads();
+        if (warp < count) {
+            const float scale = rms_scale<8>(floats + warp * (width + 4), p.in, p.eps);
+            if (lane == 0) scales[warp] = scale;
+        }
+        __syncthreads();
+    } else {
+        __syncwarp();
+    }
+
+    float sums[GROUPS][4] = {};
+    const bool valid = g < count;
+    const float scale = NORM && valid ? scales[g] : 0.f;
+    const float* my_floats = floats + g * (width + 4) + weights.first_block * 32 + q * 8;
+    const float* my_norm = norm + weights.first_block * 32 + q * 8;
+    const u8* my_elements = elements + g * ((p.split | 1) * 64) + q * 16;
+    for (int b = 0, loaded = 0; b < weights.count; b++) {
+        if (b == loaded + p.resident) weights.next(p, loaded = b);
+        uint4 x = make_uint4(0, 0, 0, 0);
+        if (valid) {
+            if (NORM) {
+                const float4 x0 = *(const float4*)(my_floats + b * 32), x1 = *(const float4*)(my_floats + b * 32 + 4);
+                const float4 n0 = *(const float4*)(my_norm + b * 32), n1 = *(const float4*)(my_norm + b * 32 + 4);
+                x.x = pack(normalised(x0.x, scale, n0.x), normalised(x0.y, scale, n0.y));
+                x.y = pack(normalised(x0.z, scale, n0.z), normalised(x0.w, scale, n0.w));
+                x.z = pack(normalised(x1.x, scale, n1.x), normalised(x1.y, scale, n1.y));
+                x.w = pack(normalised(x1.z, scale, n1.z), normalised(x1.w, scale, n1.w));
+            } else {
+                x = *(const uint4*)(my_elements + b * 64);
+            }
+        }
+        const u32 x0[4] = {x.x, 0, x.y, 0}, x1[4] = {x.z, 0, x.w, 0};
+#pragma unroll
+        for (int j = 0; j < GROUPS; j++) {
+            u32 w0[2], w1[2];
+            weights.load(p, j, b - loaded, w0, w1);
+            mma(sums[j], x0, w0);
+            mma(sums[j], x1, w1);
         }
     }
+    if (weights.count > 0) {
+#pragma unroll
+        for (int j = 0; j < GROUPS; j++) *(float2*)(partials + ((warp * GROUPS + j) * ROWS + g) * 8 + 2 * q) = make_float2(sums[j][0], sums[j][1]);
+    }
+    __syncthreads();
+    results.finish(p, first_row, rows, partials);
 }
 
-template <int ROWS, int GROUPS, int DEPTH, bool NORM> __device__ __forceinline__ void stream(const LinearParams& p) {
-    constexpr int HALVES = ROWS / 8, TILES = (ROWS + 15) / 16;
+// Products of more rows: rows of X come straight from the L2 cache into registers, DEPTH blocks of 32 inputs at a time.
+template <int ROWS, int GROUPS, int DEPTH> __device__ __forceinline__ void stream(const LinearParams& p) {
+    constexpr int HALVES = ROWS / 8, TILES = ROWS / 16;
     constexpr bool OVERLAY = ROWS > 16; // partial sums take the place of the weights
     SHARED(u8, shared);
     dependents();
 
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, q = lane % 4;
-    const int first_block = warp * p.split, count = max(0, min(p.split, p.blocks - first_block));
-    const int last_group = (p.out + 7) / 8 - 1;
-    u8* weights = shared + warp * (GROUPS * p.resident * 512);
-    float* partials = (float*)(OVERLAY ? shared : shared + SPLITS * GROUPS * p.resident * 512);
-    float* norm = partials + SPLITS * GROUPS * ROWS * 8;
-    u8* normed = (u8*)(norm + p.blocks * 32);
+    const Weights<GROUPS> weights(p, shared);
+    float* partials = (float*)(OVERLAY ? shared : shared + weights.bytes(p));
 
-    // Copies blocks begin … begin+resident of the warp's split.
-    auto copy_weights = [&](int begin) {
-        const int n = min(p.resident, count - begin);
-#pragma unroll
-        for (int j = 0; j < GROUPS; j++) {
-            const i64 group = min((int)blockIdx.x * GROUPS + j, last_group);
-            const u8* from = (const u8*)p.weight + (group * p.blocks + first_block + begin) * 512 + lane * 16;
-            u8* to = weights + j * p.resident * 512 + lane * 16;
-            for (int b = 0; b < n; b++) copy16(to + b * 512, from + b * 512);
-        }
-        copies_commit();
-    };
-    copy_weights(0);
+    weights.copy(p, 0);
     const int rows = rows_of(p), first_row = blockIdx.y * ROWS;
     Results<ROWS, GROUPS> results;
     results.fetch_constants(p, first_row, rows);
-    if (NORM)
-        for (int k = threadIdx.x; k < p.in; k += THREADS) norm[k] = p.norm[k];
     wait();
     if (first_row >= rows) {
         copies_wait<0>();
         return;
     }
-    results.fetch(p, first_row, rows);
-    if (NORM) {
-        __syncthreads();
-        normalise_rows<ROWS>(p, normed, norm, first_row, rows);
-        copies_wait<0>();
-        __syncthreads();
-    }
-
     // A lane's part of X: rows g, g+8, … of the block, inputs 8q … 8q+7 of each block of 32.
     const u8* x[HALVES];
 #pragma unroll
     for (int h = 0; h < HALVES; h++) {
-        const int row = h * 8 + g;
-        x[h] = first_row + row >= rows ? nullptr
-               : NORM                 ? normed + row * normed_stride(p.blocks) + first_block * 64 + q * 16
-                                      : (const u8*)((const Element*)p.x + (i64)(first_row + row) * p.x_stride) + first_block * 64 + q * 16;
+        const int row = first_row + h * 8 + g;
+        x[h] = row < rows ? (const u8*)((const Element*)p.x + (i64)row * p.x_stride) + weights.first_block * 64 + q * 16 : nullptr;
     }
     uint4 input[DEPTH][HALVES];
     auto load_inputs = [&](int begin) {
@@ -148,50 +228,45 @@ template <int ROWS, int GROUPS, int DEPTH, bool NORM> __device__ __forceinline__
         for (int i = 0; i < DEPTH; i++) {
 #pragma unroll
             for (int h = 0; h < HALVES; h++)
-                input[i][h] = begin + i < count && x[h] ? *(const uint4*)(x[h] + (begin + i) * 64) : make_uint4(0, 0, 0, 0);
+                input[i][h] = begin + i < weights.count && x[h] ? *(const uint4*)(x[h] + (begin + i) * 64) : make_uint4(0, 0, 0, 0);
         }
     };
     load_inputs(0);
-    if (!NORM) {
-        copies_wait<0>();
-        __syncwarp();
-    }
+    results.fetch(p, first_row, rows);
+    copies_wait<0>();
+    __syncwarp();
 
     float sums[TILES][GROUPS][4] = {};
-    const int chunk = lane / 8, line = lane % 8;
-    const u8* mine = weights + line * 64 + (chunk ^ (line / 2)) * 16;
-    for (int begin = 0, loaded = 0; begin < count;) {
+    for (int begin = 0, loaded = 0; begin < weights.count;) {
 #pragma unroll
         for (int i = 0; i < DEPTH; i++) {
-            if (begin + i >= count) break;
+            if (begin + i >= weights.count) break;
 #pragma unroll
             for (int j = 0; j < GROUPS; j++) {
-                u32 w[4];
-                load_matrices(w, mine + (j * p.resident + begin + i - loaded) * 512);
-                const u32 w0[2] = {w[0], w[1]}, w1[2] = {w[2], w[3]};
+                u32 w0[2], w1[2];
+                weights.load(p, j, begin + i - loaded, w0, w1);
 #pragma unroll
                 for (int t = 0; t < TILES; t++) {
-                    const uint4 low = input[i][2 * t], high = ROWS > 8 ? input[i][(2 * t + 1) % HALVES] : make_uint4(0, 0, 0, 0);
-                    const u32 x0[4] = {low.x, high.x, low.y, high.y}, x1[4] = {low.z, high.z, low.w, high.w};
+                    const uint4 low = input[i][2 * t], high = input[i][2 * t + 1];
+                    const u32 x0[4] = {low.x, high.x, low.y, high.y};
                     mma(sums[t][j], x0, w0);
+                }
+#pragma unroll
+                for (int t = 0; t < TILES; t++) {
+                    const uint4 low = input[i][2 * t], high = input[i][2 * t + 1];
+                    const u32 x1[4] = {low.z, high.z, low.w, high.w};
                     mma(sums[t][j], x1, w1);
                 }
             }
         }
         begin += DEPTH;
-        if (begin >= count) break;
+        if (begin >= weights.count) break;
         load_inputs(begin);
-        if (begin >= loaded + p.resident) { // only where shared memory is too small: resident is a multiple of DEPTH then
-            __syncwarp();
-            loaded = begin;
-            copy_weights(begin);
-            copies_wait<0>();
-            __syncwarp();
-        }
+        if (begin >= loaded + p.resident) weights.next(p, loaded = begin); // resident is a multiple of DEPTH then
     }
 
     if (OVERLAY) __syncthreads();
-    if (count > 0) {
+    if (weights.count > 0) {
 #pragma unroll
         for (int j = 0; j < GROUPS; j++) {
 #pragma unroll
@@ -203,29 +278,24 @@ template <int ROWS, int GROUPS, int DEPTH, bool NORM> __device__ __forceinline__
     results.finish(p, first_row, rows, partials);
 }
 
-// The names say rows and outputs of a block and depth, as linear.go has them; `blocks` of these shall fit a multiprocessor.
+// The names say outputs of a block, or rows, outputs and depth, as linear.go has them; `blocks` of these shall fit a multiprocessor.
+#define FEW(outputs, blocks) \
+    KERNEL_RESIDENT(linear_few_##outputs, LinearParams, THREADS, blocks) { few<outputs / 8, false>(p); } \
+    KERNEL_RESIDENT(linear_few_norm_##outputs, LinearParams, THREADS, blocks) { few<outputs / 8, true>(p); }
 #define STREAM(rows, outputs, depth, blocks) \
-    KERNEL_RESIDENT(linear_stream_##rows##x##outputs##x##depth, LinearParams, THREADS, blocks) { stream<rows, outputs / 8, depth, false>(p); }
-#define STREAM_NORM(rows, outputs, blocks) \
-    KERNEL_RESIDENT(linear_norm_##rows##x##outputs, LinearParams, THREADS, blocks) { stream<rows, outputs / 8, 1, true>(p); }
+    KERNEL_RESIDENT(linear_stream_##rows##x##outputs##x##depth, LinearParams, THREADS, blocks) { stream<rows, outputs / 8, depth>(p); }
 
-STREAM(8, 8, 4, 4)
-STREAM(8, 8, 10, 2)
-STREAM(8, 24, 4, 3)
+FEW(8, 5)
+FEW(16, 5)
+FEW(24, 4)
+FEW(32, 4)
 STREAM(16, 8, 4, 3)
-STREAM(16, 8, 10, 2)
 STREAM(16, 24, 2, 3)
-STREAM(16, 48, 2, 2)
+STREAM(16, 32, 4, 2)
 STREAM(32, 16, 2, 2)
 STREAM(32, 32, 2, 1)
 STREAM(64, 16, 1, 1)
 STREAM(64, 32, 1, 1)
-STREAM_NORM(8, 8, 4)
-STREAM_NORM(8, 24, 4)
-STREAM_NORM(8, 32, 3)
-STREAM_NORM(16, 8, 4)
-STREAM_NORM(16, 24, 4)
-STREAM_NORM(16, 48, 2)
 
 #else
 
@@ -242,7 +312,11 @@ template <bool NORM> __device__ void reference(const LinearParams& p) {
     if (first_row >= rows) return;
     results.fetch(p, first_row, rows);
     if (NORM) {
-        norm_scales<ROWS>(p, scales, first_row, rows);
+        for (int row = threadIdx.x / 32; row < ROWS && first_row + row < rows; row += SPLITS) {
+            const int source = p.selected ? p.selected[p.first_row + first_row + row] : first_row + row;
+            const float scale = rms_scale((const float*)p.x + (i64)source * p.x_stride, p.in, p.eps);
+            if (threadIdx.x % 32 == 0) scales[row] = scale;
+        }
         __syncthreads();
     }
 

@@ -22,7 +22,8 @@ struct LinearParams { // linearParams in linear.go
     int wide;     // pairs (SILU: four columns) of a row of result may be stored at once
     int blocks;   // of 32 inputs
     int split;    // blocks of a split
-    int resident; // linear_stream: blocks of a split that shared memory holds
+    int resident; // linear.cu: blocks of a split that shared memory holds
+    int held;     // linear_few: rows that shared memory holds
     float eps;
 };
 
@@ -109,38 +110,106 @@ struct Ending {
     }
 };
 
-// What a lane of a tile has of one row: the sums of outputs n + 8j and n + 8j + 1 (n even) for j < COUNT, as mma leaves them. The
-// four lanes of a row call it together, with or without a row to store.
-template <int COUNT> __device__ __forceinline__ void finish_row(const LinearParams& p, bool valid, int row, int n, const float2 (&sums)[COUNT]) {
-    Ending endings[COUNT];
-    if (valid) {
+__device__ __noinline__ void finish_alone(const LinearParams& p, int row, int n, float a, float b) {
+    Ending ending;
+    if (n >= p.out) return;
+    ending.fetch_constants(p, row, n);
+    ending.fetch(p, row, n);
+    ending.finish(p, row, n, a, b);
+}
+
+template <int COUNT> __device__ __forceinline__ void finish_rotations(const LinearParams& p, int row, int n, const float2 (&sums)[COUNT]) {
+    constexpr int BATCH = 8;
+    const float* turns = p.cos_sin + (i64)p.positions[p.first_row + row] * HEAD_DIM;
+    const int cell = p.cells[p.first_row + row];
+    Ending endings[BATCH];
 #pragma unroll
-        for (int j = 0; j < COUNT; j++) {
-            endings[j].fetch_constants(p, row, n + 8 * j);
-            endings[j].fetch(p, row, n + 8 * j);
+    for (int begin = 0; begin < COUNT; begin += BATCH) {
+#pragma unroll
+        for (int i = 0; i < BATCH && begin + i < COUNT; i++) {
+            const int m = n + 8 * (begin + i), d = m % HEAD_DIM / 2;
+            const bool turned = m < (HEADS + KV_HEADS) * HEAD_DIM;
+            endings[i].cell = cell;
+            endings[i].extra[0] = turned ? turns[d] : 0.f;
+            endings[i].extra[1] = turned ? turns[d + HEAD_DIM / 2] : 0.f;
+            endings[i].bias[0] = p.bias && m < p.out ? p.bias[m] : 0.f;
+            endings[i].bias[1] = p.bias && m < p.out ? p.bias[m + 1] : 0.f;
+        }
+#pragma unroll
+        for (int i = 0; i < BATCH && begin + i < COUNT; i++) {
+            const int m = n + 8 * (begin + i);
+            const float a = sums[begin + i].x, b = sums[begin + i].y;
+            if (m < p.out) endings[i].finish_rotation(p, row, m, p.bias ? a + endings[i].bias[0] : a, p.bias ? b + endings[i].bias[1] : b);
         }
     }
+}
+
+// The columns of four j are 16 neighbours, of which each lane has every fourth: transposed, it stores four in a row.
+template <int COUNT> __device__ __forceinline__ void finish_silu(const LinearParams& p, bool valid, int row, int n, const float2 (&sums)[COUNT]) {
 #ifndef ELEMENT_F32
-    if (p.epilogue == SILU && p.wide && COUNT % 4 == 0) {
-        // The columns of four j are 16 neighbours, of which each lane has every fourth: transposed, it stores four in a row.
+    if (COUNT % 4 == 0) {
         const int q = threadIdx.x % 4;
-        Element* result = (Element*)p.result + (i64)row * p.stride;
+        Element* result = (Element*)p.result + (i64)row * p.stride + (n - 2 * q) / 2 + 4 * q;
 #pragma unroll
         for (int j = 0; j < COUNT; j += 4) {
-            u32 own[4];
-#pragma unroll
-            for (int i = 0; i < 4; i++) own[i] = Ending::silu(sums[j + i].x + (p.bias ? endings[j + i].bias[0] : 0.f), sums[j + i].y + (p.bias ? endings[j + i].bias[1] : 0.f));
-            const u32 other = __shfl_xor_sync(0xffffffffu, q % 2 ? own[0] | own[2] << 16 : own[1] | own[3] << 16, 1);
-            const u32 low = q % 2 ? (other & 0xffff) | own[1] << 16 : own[0] | other << 16;
-            const u32 high = q % 2 ? other >> 16 | own[3] << 16 : own[2] | (other & 0xffff0000);
+            const u32 x0 = Ending::silu(sums[j].x, sums[j].y), x1 = Ending::silu(sums[j + 1].x, sums[j + 1].y);
+            const u32 x2 = Ending::silu(sums[j + 2].x, sums[j + 2].y), x3 = Ending::silu(sums[j + 3].x, sums[j + 3].y);
+            const u32 other = __shfl_xor_sync(0xffffffffu, q % 2 ? x0 | x2 << 16 : x1 | x3 << 16, 1);
+            const u32 low = q % 2 ? (other & 0xffff) | x1 << 16 : x0 | other << 16;
+            const u32 high = q % 2 ? other >> 16 | x3 << 16 : x2 | (other & 0xffff0000);
             const u32 half = __shfl_xor_sync(0xffffffffu, q < 2 ? high : low, 2);
-            const int first = n - 2 * q + 8 * (j + q); // output of the lane's first column
-            if (valid && first < p.out) *(uint2*)(result + first / 2) = q < 2 ? make_uint2(low, half) : make_uint2(half, high);
+            if (valid) *(uint2*)(result + 4 * j) = q < 2 ? make_uint2(low, half) : make_uint2(half, high);
         }
         return;
     }
 #endif
     if (!valid) return;
 #pragma unroll
-    for (int j = 0; j < COUNT; j++) endings[j].finish(p, row, n + 8 * j, sums[j].x, sums[j].y);
+    for (int j = 0; j < COUNT; j++) ((Element*)p.result)[(i64)row * p.stride + n / 2 + 4 * j] = Ending::silu(sums[j].x, sums[j].y);
+}
+
+// What a lane of a tile has of one row: the sums of outputs n + 8j and n + 8j + 1 (n even) for j < COUNT, as mma leaves them. The
+// four lanes of a row call it together, with or without a row to store. What is to be read is read for all j at once.
+template <int COUNT> __device__ __forceinline__ void finish_row(const LinearParams& p, bool valid, int row, int n, float2 (&sums)[COUNT]) {
+    const int q = threadIdx.x % 4;
+    const bool whole = n - 2 * q + 8 * COUNT <= p.out;
+    if (p.epilogue == ROTATE) {
+        if (valid) finish_rotations(p, row, n, sums);
+        return;
+    }
+    if (!whole || !p.wide) { // seldom, so short rather than quick
+        if (!valid) return;
+#pragma unroll
+        for (int j = 0; j < COUNT; j++) finish_alone(p, row, n + 8 * j, sums[j].x, sums[j].y);
+        return;
+    }
+    if (p.bias) {
+        const float* bias = p.bias + n;
+        float2 values[COUNT];
+#pragma unroll
+        for (int j = 0; j < COUNT; j++) values[j] = make_float2(bias[8 * j], bias[8 * j + 1]);
+#pragma unroll
+        for (int j = 0; j < COUNT; j++) {
+            sums[j].x += values[j].x;
+            sums[j].y += values[j].y;
+        }
+    }
+    if (p.epilogue == SILU) {
+        finish_silu(p, valid, row, n, sums);
+        return;
+    }
+    if (!valid) return;
+    float* result = (float*)p.result + (i64)row * p.stride + n;
+    if (p.epilogue == RESIDUAL) {
+        float2 values[COUNT];
+#pragma unroll
+        for (int j = 0; j < COUNT; j++) values[j] = *(const float2*)(result + 8 * j);
+#pragma unroll
+        for (int j = 0; j < COUNT; j++) {
+            sums[j].x += values[j].x;
+            sums[j].y += values[j].y;
+        }
+    }
+#pragma unroll
+    for (int j = 0; j < COUNT; j++) *(float2*)(result + 8 * j) = sums[j];
 }

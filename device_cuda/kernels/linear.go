@@ -48,10 +48,9 @@ type Linear struct {
 type linearParams struct {
 	Weight, Bias, X, Result, Rows, Norm, Selected, Positions, Cells, CosSin, Keys, Values driver.Ptr
 
-	Out, In, XStride, Stride, FirstRow, Epilogue, Wide, Blocks, Split, Resident int32
+	Out, In, XStride, Stride, FirstRow, Epilogue, Wide, Blocks, Split, Resident, Held int32
 
 	Eps float32
-	_   int32
 }
 
 // A LinearVariant is one of the kernels that compute matrix products. All give the same bits.
@@ -59,7 +58,7 @@ type LinearVariant struct {
 	Kernel        string
 	Module        string
 	Rows, Outputs int  // of a block
-	Depth         int  // linear_stream: blocks of inputs that are loaded at a time
+	Depth         int  // linear.cu: blocks of inputs that are loaded at a time
 	Norm          bool // applies Linear.Norm
 	Threads       int
 	Shared        int // linear_tile: bytes of a block
@@ -74,16 +73,14 @@ func LinearVariants(element tensor.DType) []LinearVariant {
 		}
 	}
 	var variants []LinearVariant
-	for _, v := range [][3]int{
-		{8, 8, 4}, {8, 8, 10}, {8, 24, 4}, {16, 8, 4}, {16, 8, 10}, {16, 24, 2}, {16, 48, 2}, {32, 16, 2}, {32, 32, 2}, {64, 16, 1}, {64, 32, 1},
-	} {
+	for _, outputs := range []int{8, 16, 24, 32} {
+		variants = append(variants,
+			LinearVariant{Kernel: fmt.Sprintf("linear_few_%d", outputs), Module: "linear", Rows: fewRows, Outputs: outputs, Depth: 1, Threads: streamThreads},
+			LinearVariant{Kernel: fmt.Sprintf("linear_few_norm_%d", outputs), Module: "linear", Rows: fewRows, Outputs: outputs, Depth: 1, Threads: streamThreads, Norm: true})
+	}
+	for _, v := range [][3]int{{16, 8, 4}, {16, 24, 2}, {16, 32, 4}, {32, 16, 2}, {32, 32, 2}, {64, 16, 1}, {64, 32, 1}} {
 		variants = append(variants, LinearVariant{
 			Kernel: fmt.Sprintf("linear_stream_%dx%dx%d", v[0], v[1], v[2]), Module: "linear", Rows: v[0], Outputs: v[1], Depth: v[2], Threads: streamThreads,
-		})
-	}
-	for _, v := range [][2]int{{8, 8}, {8, 24}, {8, 32}, {16, 8}, {16, 24}, {16, 48}} {
-		variants = append(variants, LinearVariant{
-			Kernel: fmt.Sprintf("linear_norm_%dx%d", v[0], v[1]), Module: "linear", Rows: v[0], Outputs: v[1], Depth: 1, Threads: streamThreads, Norm: true,
 		})
 	}
 	for _, v := range []struct{ rows, outputs, warps, step, stages int }{
@@ -98,13 +95,14 @@ func LinearVariants(element tensor.DType) []LinearVariant {
 }
 
 const (
-	streamThreads = 256 // of a block of linear_stream: a warp for each of
+	streamThreads = 256 // of a block of linear.cu: a warp for each of
 	linearSplits  = 8
+	fewRows       = 8 // of linear_few
 )
 
 // NormFused says whether Linear applies an RMSNorm itself in steps of at most maxRows rows; in larger steps every block would
 // repeat the norm of many rows, and a kernel of its own is quicker.
-func NormFused(maxRows int) bool { return maxRows <= 16 }
+func NormFused(maxRows int) bool { return maxRows <= fewRows }
 
 // Linear is the launch that computes l for at most maxRows rows.
 func (s *Set) Linear(l Linear, maxRows int) (driver.Launch, error) {
@@ -141,6 +139,7 @@ func (s *Set) LinearWith(l Linear, maxRows int, v LinearVariant) (driver.Launch,
 	shared := v.Shared
 	if v.Module == "linear" {
 		var err error
+		p.Held = int32(min(maxRows, fewRows))
 		if p.Resident, shared, err = v.streamShared(int(p.Blocks), int(p.Split), maxRows, s.info.SharedPerBlock); err != nil {
 			return driver.Launch{}, err
 		}
@@ -149,15 +148,21 @@ func (s *Set) LinearWith(l Linear, maxRows int, v LinearVariant) (driver.Launch,
 	return s.launch(v.Module, v.Kernel, grid, v.Threads, shared, driver.Bytes(&p)), nil
 }
 
-// streamShared says how many blocks of each split a block of linear_stream keeps in shared memory, and how many bytes it needs.
+// streamShared says how many blocks of each split a block of linear.cu keeps in shared memory, and how many bytes it needs.
 func (v LinearVariant) streamShared(blocks, split, maxRows, limit int) (resident int32, bytes int, err error) {
 	groups := v.Outputs / 8
 	partials := linearSplits * v.Rows * v.Outputs * int(unsafe.Sizeof(float32(0)))
 	if v.Depth == 0 { // the variant of float32
 		return 0, partials + v.Rows*4, nil
 	}
-	if v.Norm {
-		partials += blocks*32*4 + min(v.Rows, maxRows)*(blocks|1)*64
+	if v.Rows == fewRows {
+		held := min(maxRows, fewRows)
+		partials += fewRows * 4
+		if v.Norm {
+			partials += blocks*32*4 + held*(blocks*32+4)*4
+		} else {
+			partials += linearSplits * held * (split | 1) * 64
+		}
 	}
 	each := linearSplits * groups * 512 // bytes of a block of each split
 	room := limit - partials
@@ -195,25 +200,17 @@ func linearKernel(element tensor.DType, out, in int, norm bool, maxRows, multipr
 		return "linear_reference"
 	}
 	many := out/8 > 2*multiprocessors // more groups of outputs than blocks that run at a time
+	few := "linear_few_"
+	if norm {
+		few = "linear_few_norm_"
+	}
 	switch {
-	case norm && maxRows <= 8 && many:
-		return "linear_norm_8x24"
-	case norm && maxRows <= 8:
-		return "linear_norm_8x8"
-	case norm && many:
-		return "linear_norm_16x24"
-	case norm:
-		return "linear_norm_16x8"
-	case maxRows <= 8 && many:
-		return "linear_stream_8x24x4"
-	case maxRows <= 8 && in > 2048:
-		return "linear_stream_8x8x10"
-	case maxRows <= 8:
-		return "linear_stream_8x8x4"
+	case maxRows <= fewRows && many:
+		return few + "24"
+	case maxRows <= fewRows:
+		return few + "8"
 	case maxRows <= 16 && many:
-		return "linear_stream_16x48x2"
-	case maxRows <= 16 && in > 2048:
-		return "linear_stream_16x8x10"
+		return "linear_stream_16x32x4"
 	case maxRows <= 16:
 		return "linear_stream_16x8x4"
 	case maxRows <= 32 && many:
@@ -221,7 +218,7 @@ func linearKernel(element tensor.DType, out, in int, norm bool, maxRows, multipr
 	case maxRows <= 32:
 		return "linear_stream_32x16x2"
 	case maxRows <= 64 && many:
-		return "linear_stream_64x32x1"
+		return "linear_tile_64x64"
 	case maxRows <= 64:
 		return "linear_stream_64x16x1"
 	}

@@ -46,22 +46,23 @@ template <int TM, int TN, int WM, int WN, int STEP, int STAGES> __device__ __for
                 low[t] = *(const uint4*)(from + x_at + t * 1024);
                 high[t] = *(const uint4*)(from + x_at + t * 1024 + 512);
             }
+            u32 w[NT][4];
 #pragma unroll
-            for (int j = 0; j < NT; j++) {
-                u32 w[4];
-                load_matrices(w, from + w_at + j * 512);
-                const u32 w0[2] = {w[0], w[1]}, w1[2] = {w[2], w[3]};
+            for (int j = 0; j < NT; j++) load_matrices(w[j], from + w_at + j * 512);
+#pragma unroll
+            for (int j = 0; j < NT; j++)
 #pragma unroll
                 for (int t = 0; t < MT; t++) {
-                    const u32 x0[4] = {low[t].x, high[t].x, low[t].y, high[t].y};
+                    const u32 x0[4] = {low[t].x, high[t].x, low[t].y, high[t].y}, w0[2] = {w[j][0], w[j][1]};
                     mma(sums[t][j], x0, w0);
                 }
 #pragma unroll
+            for (int j = 0; j < NT; j++)
+#pragma unroll
                 for (int t = 0; t < MT; t++) {
-                    const u32 x1[4] = {low[t].z, high[t].z, low[t].w, high[t].w};
+                    const u32 x1[4] = {low[t].z, high[t].z, low[t].w, high[t].w}, w1[2] = {w[j][2], w[j][3]};
                     mma(sums[t][j], x1, w1);
                 }
-            }
             if (++in_split == p.split || stage * STEP + s + 1 == p.blocks) {
                 in_split = 0;
 #pragma unroll
