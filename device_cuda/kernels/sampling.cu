@@ -116,7 +116,7 @@ __device__ void adjust(const SamplingParams& p, const OutputParams& o, float (&l
     __syncthreads();
     if (o.biases + o.suppressed == 0) return;
 #pragma unroll
-    for (int k = 0; k < pieces; k++) load4(l[k], row, piece_id(begin, k), true, end);
+    for (int k = 0; k < pieces; k++) load4(l[k], row, piece_id(begin, k), end);
 }
 
 // row_maximum looks at one part of one row: block (part, output).
@@ -125,24 +125,23 @@ KERNEL(row_maximum, SamplingParams, maximum_threads) {
     wait();
     SHARED(MaximumScratch, scratch);
     const int output = (int)blockIdx.y, begin = (int)blockIdx.x * part_width, end = min(begin + part_width, VOCAB);
-    const OutputParams* o = p.output(output);
-    if (!o) return;
+    if (!p.has(output)) return;
+    const OutputParams o = p.outputs[p.first_output + output];
     const float* logits = p.logits + (u64)output * p.stride;
-    const bool aligned = is_aligned(logits);
     float l[pieces][4];
 #pragma unroll
-    for (int k = 0; k < pieces; k++) load4(l[k], logits, piece_id(begin, k), aligned, end);
+    for (int k = 0; k < pieces; k++) load4(l[k], logits, piece_id(begin, k), end);
 
     Part part = {};
     part.raw = part.best = likeliest(*scratch, l, begin);
-    if (o->logprobs >= 0 && is_sound(part.raw)) part.raw_sum = sum_weights(*scratch, l, Weights(logit_of(part.raw), 1.f));
-    if (is_adjusted(*o)) {
-        adjust(p, *o, l, p.adjusted + (u64)output * padded_vocab, begin, end);
+    if (o.logprobs >= 0 && is_sound(part.raw)) part.raw_sum = sum_weights(*scratch, l, Weights(logit_of(part.raw), 1.f));
+    if (is_adjusted(o)) {
+        adjust(p, o, l, p.adjusted + (u64)output * padded_vocab, begin, end);
         part.best = likeliest(*scratch, l, begin);
     }
     // The sum of all weights matters if all may be drawn, and to top-p.
-    bool summed = o->target == to_sample && o->temperature > 0 && !cuts_by_rank(*o) && (o->top_p < 1 || !(o->min_p > 0));
-    if (summed && is_sound(part.best)) part.sum = sum_weights(*scratch, l, Weights(logit_of(part.best), o->temperature));
+    bool summed = o.target == to_sample && o.temperature > 0 && !cuts_by_rank(o) && (o.top_p < 1 || !(o.min_p > 0));
+    if (summed && is_sound(part.best)) part.sum = sum_weights(*scratch, l, Weights(logit_of(part.best), o.temperature));
     if (threadIdx.x == 0) p.part[output * parts + (int)blockIdx.x] = part;
 }
 
@@ -150,37 +149,36 @@ KERNEL(row_maximum, SamplingParams, maximum_threads) {
 KERNEL(sample, SamplingParams, draw_threads) {
     dependents();
     wait();
-    SHARED(Workspace, w);
     const int output = (int)blockIdx.x;
-    const OutputParams* o = p.output(output);
-    if (!o) return;
+    if (!p.has(output)) return;
+    const OutputParams& o = p.outputs[p.first_output + output];
     const Part part = p.part[output * parts + (int)threadIdx.x % 32];
     const u64 raw = warp_best(part.raw), best = warp_best(part.best);
     const float* logits = p.logits + (u64)output * p.stride;
 
     int token = no_token;
     if (!is_sound(raw)) {
-    } else if (o->target != to_sample) {
-        token = o->target;
+    } else if (o.target != to_sample) {
+        token = o.target;
     } else if (is_sound(best)) {
         token = token_of(best);
-        if (o->temperature > 0) {
-            const float* row = is_adjusted(*o) ? p.adjusted + (u64)output * padded_vocab : logits;
-            token = draw(*w, row, *o, part, best);
+        if (o.temperature > 0) {
+            const float* row = is_adjusted(o) ? p.adjusted + (u64)output * padded_vocab : logits;
+            token = draw(row, o, part, best);
         }
     }
 
     float logprob = 0;
-    if (o->logprobs >= 0 && token != no_token) {
+    if (o.logprobs >= 0 && token != no_token) {
         double largest = logit_of(raw), log_sum = log(warp_add(part.raw_sum * exp(logit_of(part.raw) - largest)));
         logprob = (float)((double)logits[token] - largest - log_sum);
-        report_likeliest(*w, logits, *o, largest, log_sum);
+        report_likeliest(logits, o, largest, log_sum);
     }
     if (threadIdx.x == 0) {
-        if (o->target == to_sample) {
-            p.last[o->slot] = token;
-            if (o->penalised && token != no_token) p.history[(u64)o->slot * VOCAB + token]++;
+        if (o.target == to_sample) {
+            p.last[o.slot] = token;
+            if (o.penalised && token != no_token) p.history[(u64)o.slot * VOCAB + token]++;
         }
-        *o->result = {token, logprob};
+        *o.result = {token, logprob};
     }
 }

@@ -51,9 +51,7 @@ struct SamplingParams { // kernels.samplingParams
     float* adjusted; // (outputs, padded_vocab): logits with penalties, bias and suppression, of the outputs that have any
     int stride, first_output;
 
-    __device__ const OutputParams* output(int i) const { // of this chunk, null if there are fewer
-        return first_output + i < step->outputs ? outputs + first_output + i : nullptr;
-    }
+    __device__ bool has(int output) const { return first_output + output < step->outputs; }
 };
 
 __device__ __forceinline__ bool is_adjusted(const OutputParams& o) { return o.penalised + o.biases + o.suppressed > 0; }
@@ -83,16 +81,14 @@ struct Weights {
     __device__ double operator()(float logit) const { return exp(((double)logit - max) * scale); }
 };
 
-// Four logits from id on, -Inf behind the vocabulary. id is a multiple of 4.
-__device__ __forceinline__ void load4(float (&l)[4], const float* row, int id, bool aligned, int end) {
-    if (aligned && id + 4 <= end) {
-        float4 v = *(const float4*)(row + id);
-        l[0] = v.x, l[1] = v.y, l[2] = v.z, l[3] = v.w;
-    } else {
-        for (int j = 0; j < 4; j++) l[j] = id + j < end ? row[id + j] : -infinity();
-    }
+// Four logits from id on, a multiple of 4; -Inf from end on. Rows are aligned to 16 bytes and may be read up to a multiple of 4.
+__device__ __forceinline__ void load4(float (&l)[4], const float* row, int id, int end) {
+    float4 v = {-infinity(), -infinity(), -infinity(), -infinity()};
+    if (id < end) v = *(const float4*)(row + id);
+    l[0] = v.x, l[1] = v.y, l[2] = v.z, l[3] = v.w;
+    for (int j = 1; j < 4; j++)
+        if (VOCAB % 4 > 0 && id + j >= end) l[j] = -infinity();
 }
-__device__ __forceinline__ bool is_aligned(const float* row) { return (u64)row % 16 == 0; }
 
 __device__ __forceinline__ double warp_add(double x) { // the same order for every lane
     for (int offset = 16; offset > 0; offset /= 2) x += __shfl_xor_sync(0xffffffffu, x, offset);

@@ -55,7 +55,7 @@ const (
 type Sampling struct {
 	Step        StepLayout
 	Logits      driver.Ptr // float32, rows of Stride values, the first that of FirstOutput; only read
-	Stride      int        // at least Vocab
+	Stride      int        // at least Vocab, a multiple of 4; Logits are aligned to 16 bytes
 	FirstOutput int        // of the step, the first one whose logits are there
 	Outputs     int        // as many as there may be from FirstOutput on; StepHeader.Outputs says how many there are
 	Last        driver.Ptr // (slots) int32: the token sampled last, device.NoToken where there was none

@@ -10,13 +10,16 @@ const int draw_threads = 32 * parts; // warp w reads part w
 const int bins = draw_threads, most_listed = 2 * draw_threads;
 
 struct Workspace {
-    u64 sums[bins];
     u64 list[most_listed]; // ranks
-    u32 counts[bins];
+    u32 counts[bins], low_sums[bins], high_sums[bins];
     double warp_sum[32], found[3];
     int warp_first[32];
     u32 listed;
 };
+__device__ __forceinline__ Workspace& workspace() {
+    SHARED(Workspace, shared);
+    return *shared;
+}
 static_assert(sizeof(Workspace) <= 29 * 1024, "drawShared in sampling.go");
 
 __device__ __forceinline__ int thread() { return (int)threadIdx.x; }
@@ -33,33 +36,32 @@ __device__ __forceinline__ double warp_running(double x) {
 }
 
 // running returns the sum of x over the threads up to this one.
-__device__ double running(Workspace& w, double x) {
+__device__ double running(double x) {
     x = warp_running(x);
     __syncthreads();
-    if (lane() == 31) w.warp_sum[warp()] = x;
+    if (lane() == 31) workspace().warp_sum[warp()] = x;
     __syncthreads();
-    double warps = __shfl_sync(0xffffffffu, warp_running(w.warp_sum[lane()]), (warp() + 31) % 32);
+    double warps = __shfl_sync(0xffffffffu, warp_running(workspace().warp_sum[lane()]), (warp() + 31) % 32);
     return warp() > 0 ? warps + x : x;
 }
 
 // first returns the smallest index of the block's threads.
 const int nowhere = 0x7fffffff;
-__device__ int first(Workspace& w, int index) {
+__device__ int first(int index) {
     index = __reduce_min_sync(0xffffffffu, index);
     __syncthreads();
-    if (lane() == 0) w.warp_first[warp()] = index;
+    if (lane() == 0) workspace().warp_first[warp()] = index;
     __syncthreads();
-    return __reduce_min_sync(0xffffffffu, w.warp_first[lane()]);
+    return __reduce_min_sync(0xffffffffu, workspace().warp_first[lane()]);
 }
 
 // each calls f(logit, id) for a row's tokens: a warp for each part.
 template <typename F> __device__ __forceinline__ void each(const float* row, F f) {
-    const bool aligned = is_aligned(row);
     const int begin = warp() * part_width, end = min(begin + part_width, VOCAB);
     for (int at = begin + 4 * lane(); at < end; at += 256) {
         float l[2][4];
-        load4(l[0], row, at, aligned, end);
-        load4(l[1], row, at + 128, aligned, end);
+        load4(l[0], row, at, end);
+        load4(l[1], row, at + 128, end);
 #pragma unroll
         for (int k = 0; k < 8; k++) {
             int id = at + k / 4 * 128 + k % 4;
@@ -91,10 +93,19 @@ __device__ __forceinline__ double units(int bin) { // in 1
     return (double)(1ull << (63 - bits(VOCAB))) * (double)(1ull << (int)((float)bin * (1.4426950f * bin_width)));
 }
 
+template <bool weighed> __device__ __forceinline__ void add(int digit, u32 count, u64 sum) {
+    Workspace& w = workspace();
+    atomicAdd(&w.counts[digit], count);
+    if (!weighed) return;
+    u32 low = (u32)sum, before = atomicAdd(&w.low_sums[digit], low); // cards add 64 bits of shared memory in a slow loop
+    atomicAdd(&w.high_sums[digit], (u32)(sum >> 32) + (before + low < low));
+}
+
 // histogram counts the tokens of a range, or adds their weights, by digit: the bin if shift < 0, else the rank's bits from shift on.
-template <bool weighed> __device__ void histogram(Workspace& w, const float* row, Depth depth, Weights weight, Range range, int shift) {
+template <bool weighed> __device__ __noinline__ void histogram(const float* row, Depth depth, Weights weight, Range range, int shift) {
     __syncthreads();
-    w.counts[thread()] = 0, w.sums[thread()] = 0;
+    Workspace& w = workspace();
+    w.counts[thread()] = w.low_sums[thread()] = w.high_sums[thread()] = 0;
     __syncthreads();
     int held = 0; // digit of the tokens before, which are added at once
     u32 count = 0;
@@ -104,18 +115,11 @@ template <bool weighed> __device__ void histogram(Workspace& w, const float* row
         int bin = depth(l);
         if (!range.has(bin, rank)) return;
         int digit = shift < 0 ? bin : (int)((rank - range.least) >> shift);
-        if (digit != held && count > 0) {
-            atomicAdd(&w.counts[held], count);
-            if (weighed) atomicAdd(&w.sums[held], sum);
-            count = 0, sum = 0;
-        }
+        if (digit != held && count > 0) add<weighed>(held, count, sum), count = 0, sum = 0;
         held = digit, count++;
         if (weighed) sum += (u64)(weight(l) * units(bin) + 0.5);
     });
-    if (count > 0) {
-        atomicAdd(&w.counts[held], count);
-        if (weighed) atomicAdd(&w.sums[held], sum);
-    }
+    if (count > 0) add<weighed>(held, count, sum);
     __syncthreads();
 }
 
@@ -127,61 +131,61 @@ struct Digit {
     int count;     // tokens of the digit
     int up_to;     // and of all up to it
 };
-template <bool weighed> __device__ Digit reach(Workspace& w, double goal, Range range, int shift) {
+template <bool weighed> __device__ Digit reach(double goal, Range range, int shift) {
     int digit = shift < 0 ? thread() : bins - 1 - thread();
-    double count = w.counts[digit], value = count;
-    if (weighed) value = (double)w.sums[digit] / units(shift < 0 ? digit : range.first_bin);
-    double counted = running(w, count), sum = weighed ? running(w, value) : counted;
+    double count = workspace().counts[digit], value = count;
+    if (weighed) value = (double)((u64)workspace().high_sums[digit] << 32 | workspace().low_sums[digit]) / units(shift < 0 ? digit : range.first_bin);
+    double counted = running(count), sum = weighed ? running(value) : counted;
     Digit d;
-    d.position = first(w, count > 0 && sum >= goal ? thread() : nowhere);
+    d.position = first(count > 0 && sum >= goal ? thread() : nowhere);
     d.reached = d.position != nowhere;
-    if (!d.reached) d.position = -first(w, count > 0 ? -thread() : 0);
-    if (thread() == d.position) w.found[0] = sum - value, w.found[1] = count, w.found[2] = counted;
+    if (!d.reached) d.position = -first(count > 0 ? -thread() : 0);
+    if (thread() == d.position) workspace().found[0] = sum - value, workspace().found[1] = count, workspace().found[2] = counted;
     __syncthreads();
-    d.before = w.found[0], d.count = (int)w.found[1], d.up_to = (int)w.found[2];
+    d.before = workspace().found[0], d.count = (int)workspace().found[1], d.up_to = (int)workspace().found[2];
     return d;
 }
 
 // list_sorted lists the tokens of a range, at most most_listed, by rank, and returns their number.
-__device__ void sort(Workspace& w, int n);
-__device__ int list_sorted(Workspace& w, const float* row, Depth depth, Range range) {
+__device__ __noinline__ void sort(int n);
+__device__ __noinline__ int list_sorted(const float* row, Depth depth, Range range) {
     __syncthreads();
-    if (thread() == 0) w.listed = 0;
+    if (thread() == 0) workspace().listed = 0;
     __syncthreads();
     each(row, [&](float l, int id) {
         u64 rank = rank_of(l, id);
-        if (range.has(depth(l), rank)) w.list[atomicAdd(&w.listed, 1u)] = rank;
+        if (range.has(depth(l), rank)) workspace().list[atomicAdd(&workspace().listed, 1u)] = rank;
     });
     __syncthreads();
-    int n = (int)w.listed;
-    sort(w, n);
+    int n = (int)workspace().listed;
+    sort(n);
     return n;
 }
 
 // sort brings the list's n entries into descending order: a bitonic network.
-__device__ void sort(Workspace& w, int n) {
+__device__ __noinline__ void sort(int n) {
     int size = 2;
     while (size < n) size *= 2;
     __syncthreads();
-    for (int i = n + thread(); i < size; i += draw_threads) w.list[i] = 0;
+    for (int i = n + thread(); i < size; i += draw_threads) workspace().list[i] = 0;
     for (int length = 2; length <= size; length *= 2)
         for (int step = length / 2; step > 0; step /= 2) {
             __syncthreads();
             int i = thread() / step * 2 * step + thread() % step, j = i + step;
             if (j >= size) continue;
-            u64 a = w.list[i], b = w.list[j];
+            u64 a = workspace().list[i], b = workspace().list[j];
             bool descending = (i & length) == 0;
-            if (descending ? a < b : a > b) w.list[i] = b, w.list[j] = a;
+            if (descending ? a < b : a > b) workspace().list[i] = b, workspace().list[j] = a;
         }
     __syncthreads();
 }
 
 // nth returns the rank, at least floor, with which the count or the weights of the tokens from the likeliest on reach the goal.
-template <bool weighed> __device__ u64 nth(Workspace& w, const float* row, Depth depth, Weights weight, double goal, u64 floor) {
+template <bool weighed> __device__ __noinline__ u64 nth(const float* row, Depth depth, Weights weight, double goal, u64 floor) {
     Range range = all_from(floor);
     for (int shift = -1;;) {
-        histogram<weighed>(w, row, depth, weight, range, shift);
-        Digit d = reach<weighed>(w, goal, range, shift);
+        histogram<weighed>(row, depth, weight, range, shift);
+        Digit d = reach<weighed>(goal, range, shift);
         goal -= d.before;
         if (shift < 0) {
             range.first_bin = range.last_bin = d.position;
@@ -193,80 +197,78 @@ template <bool weighed> __device__ u64 nth(Workspace& w, const float* row, Depth
         }
         if (d.count <= most_listed) break;
     }
-    int n = list_sorted(w, row, depth, range);
+    int n = list_sorted(row, depth, range);
     double sums[2], sum = 0;
     for (int j = 0; j < 2; j++) {
         int i = 2 * thread() + j;
-        sums[j] = sum += i >= n ? 0 : weighed ? weight(logit_of(w.list[i])) : 1;
+        sums[j] = sum += i >= n ? 0 : weighed ? weight(logit_of(workspace().list[i])) : 1;
     }
-    double before = running(w, sum) - sum;
+    double before = running(sum) - sum;
     int i = 2 * thread();
-    int last = first(w, before + sums[0] >= goal ? i : before + sums[1] >= goal ? i + 1 : nowhere);
-    return w.list[min(last, n - 1)];
+    int last = first(before + sums[0] >= goal ? i : before + sums[1] >= goal ? i + 1 : nowhere);
+    return workspace().list[min(last, n - 1)];
 }
 
 // pick_listed returns the token at which the sum of weights, in the order of ids, exceeds u of the total, of the list's first n.
-__device__ int pick_listed(Workspace& w, Weights weight, int n, double u) {
+__device__ int pick_listed(Weights weight, int n, double u) {
     __syncthreads();
-    for (int i = thread(); i < n; i += draw_threads) w.list[i] = w.list[i] << 32 | w.list[i] >> 32; // ids before logits
-    sort(w, n);
+    for (int i = thread(); i < n; i += draw_threads) workspace().list[i] = workspace().list[i] << 32 | workspace().list[i] >> 32; // ids before logits
+    sort(n);
     double weights[2];
-    for (int j = 0; j < 2; j++) weights[j] = 2 * thread() + j < n ? weight(logit_of((u32)w.list[2 * thread() + j])) : 0;
-    double sum = weights[0] + weights[1], up_to = running(w, sum);
-    if (thread() == draw_threads - 1) w.found[0] = up_to;
+    for (int j = 0; j < 2; j++) weights[j] = 2 * thread() + j < n ? weight(logit_of((u32)workspace().list[2 * thread() + j])) : 0;
+    double sum = weights[0] + weights[1], up_to = running(sum);
+    if (thread() == draw_threads - 1) workspace().found[0] = up_to;
     __syncthreads();
-    double at = up_to - sum, goal = u * w.found[0];
+    double at = up_to - sum, goal = u * workspace().found[0];
     int drawn = nowhere;
     for (int j = 0; j < 2; j++) {
         at += weights[j];
         if (drawn == nowhere && weights[j] > 0 && at > goal) drawn = 2 * thread() + j;
     }
-    return token_of(w.list[min(first(w, drawn), n - 1)] >> 32);
+    return token_of(workspace().list[min(first(drawn), n - 1)] >> 32);
 }
 
 // pick_wide does the same for the tokens of a row whose rank is at least floor. Each warp's lanes bring the sums of the parts.
-__device__ int pick_wide(Workspace& w, const float* row, Weights weight, double part_sum, u64 floor, double u) {
+__device__ int pick_wide(const float* row, Weights weight, double part_sum, u64 floor, double u) {
     const double up_to = warp_running(part_sum), goal = u * __shfl_sync(0xffffffffu, up_to, 31);
     const u32 weighty = __ballot_sync(0xffffffffu, part_sum > 0), beyond = __ballot_sync(0xffffffffu, part_sum > 0 && up_to > goal);
     const int part = beyond ? __ffs(beyond) - 1 : 31 - __clz(weighty);
     double at = __shfl_sync(0xffffffffu, up_to, (part + 31) % 32);
     if (part == 0) at = 0;
 
-    const int width = (part_width + draw_threads - 1) / draw_threads;
-    const int begin = part * part_width + thread() * width, end = min(min(begin + width, (part + 1) * part_width), VOCAB);
-    auto weight_of = [&](int id) { return rank_of(row[id], id) >= floor ? weight(row[id]) : 0; };
-    double sum = 0;
-    int last = -1; // with a weight
-    for (int id = begin; id < end; id++) {
-        double x = weight_of(id);
-        sum += x;
-        if (x > 0) last = id;
+    constexpr int width = (part_width + draw_threads - 1) / draw_threads; // ids of a thread
+    const int begin = part * part_width + thread() * width, end = min((part + 1) * part_width, VOCAB);
+    double weights[width], sum = 0;
+    for (int j = 0; j < width; j++) {
+        float l = begin + j < end ? row[begin + j] : -infinity();
+        weights[j] = rank_of(l, begin + j) >= floor ? weight(l) : 0;
+        sum += weights[j];
     }
-    at += running(w, sum) - sum;
-    int drawn = nowhere;
-    for (int id = begin; id < end && drawn == nowhere; id++) {
-        double x = weight_of(id);
-        at += x;
-        if (x > 0 && at > goal) drawn = id;
+    at += running(sum) - sum;
+    int drawn = nowhere, last = -1; // last: with a weight
+    for (int j = 0; j < width; j++) {
+        at += weights[j];
+        if (weights[j] > 0) last = begin + j;
+        if (weights[j] > 0 && at > goal && drawn == nowhere) drawn = last;
     }
-    drawn = first(w, drawn);
-    return drawn != nowhere ? drawn : -first(w, -last); // the sums of part and tokens may differ in the last digit
+    drawn = first(drawn);
+    return drawn != nowhere ? drawn : -first(-last); // the sums of part and tokens may differ in the last digit
 }
 
 // draw_listed draws from the tokens that the cuts keep if they are among the likeliest that can be listed, else returns no_token.
 // total is the sum of all weights, for top-p without top-k.
-__device__ int draw_listed(Workspace& w, const float* row, const OutputParams& o, float largest, Weights weight, double total, double u) {
+__device__ int draw_listed(const float* row, const OutputParams& o, float largest, Weights weight, double total, double u) {
     const Depth depth(largest, bin_width);
     const bool by_rank = cuts_by_rank(o);
     Range range = all_from(0);
-    histogram<false>(w, row, depth, weight, range, -1);
+    histogram<false>(row, depth, weight, range, -1);
     bool enough = by_rank;
     if (by_rank) {
-        Digit d = reach<false>(w, o.top_k, range, -1);
+        Digit d = reach<false>(o.top_k, range, -1);
         if (d.up_to > most_listed) return no_token;
         range.last_bin = d.position;
     } else {
-        Digit d = reach<false>(w, most_listed + 1, range, -1); // the first bin too many
+        Digit d = reach<false>(most_listed + 1, range, -1); // the first bin too many
         enough = !d.reached;
         if (d.reached) range.last_bin = d.position - 1;
         if (range.last_bin < 0) return no_token;
@@ -275,31 +277,31 @@ __device__ int draw_listed(Workspace& w, const float* row, const OutputParams& o
             if (deepest <= range.last_bin) range.last_bin = deepest, enough = true;
         }
     }
-    const int n = list_sorted(w, row, depth, range);
+    const int n = list_sorted(row, depth, range);
 
     double weights[2], sums[2], sum = 0;
     for (int j = 0; j < 2; j++) {
         int i = 2 * thread() + j;
-        weights[j] = i < n ? weight(logit_of(w.list[i])) : 0;
+        weights[j] = i < n ? weight(logit_of(workspace().list[i])) : 0;
         sums[j] = sum += weights[j];
     }
-    const double before = running(w, sum) - sum;
+    const double before = running(sum) - sum;
     int kept = by_rank ? min(o.top_k, n) : n;
     if (o.top_p < 1) {
         for (int j = 0; j < 2; j++)
-            if (2 * thread() + j == kept - 1) w.found[0] = before + sums[j];
+            if (2 * thread() + j == kept - 1) workspace().found[0] = before + sums[j];
         __syncthreads();
-        double goal = (double)o.top_p * (by_rank ? w.found[0] : total);
+        double goal = (double)o.top_p * (by_rank ? workspace().found[0] : total);
         int i = 2 * thread();
-        int last = first(w, before + sums[0] >= goal ? i : before + sums[1] >= goal ? i + 1 : nowhere);
+        int last = first(before + sums[0] >= goal ? i : before + sums[1] >= goal ? i + 1 : nowhere);
         if (last < kept) kept = last + 1, enough = true;
     }
     if (o.min_p > 0) {
         int i = 2 * thread();
-        int below = first(w, i > 0 && i < n && weights[0] < o.min_p ? i : i + 1 < n && weights[1] < o.min_p ? i + 1 : nowhere);
+        int below = first(i > 0 && i < n && weights[0] < o.min_p ? i : i + 1 < n && weights[1] < o.min_p ? i + 1 : nowhere);
         if (below < n) kept = min(kept, below), enough = true;
     }
-    return enough ? pick_listed(w, weight, kept, u) : no_token;
+    return enough ? pick_listed(weight, kept, u) : no_token;
 }
 
 // least_weight returns the smallest key whose weight is at least min_p.
@@ -314,55 +316,55 @@ __device__ u32 least_weight(Weights weight, float largest, float min_p) {
 }
 
 // sum_parts returns the sum of the weights of the warp's part, of tokens whose rank is at least floor, to the lane of that number.
-__device__ double sum_parts(Workspace& w, const float* row, Weights weight, u64 floor) {
+__device__ __noinline__ double sum_parts(const float* row, Weights weight, u64 floor) {
     double sum = 0;
     each(row, [&](float l, int id) {
         if (rank_of(l, id) >= floor) sum += weight(l);
     });
     sum = warp_add(sum);
     __syncthreads();
-    if (lane() == 0) w.warp_sum[warp()] = sum;
+    if (lane() == 0) workspace().warp_sum[warp()] = sum;
     __syncthreads();
-    return w.warp_sum[lane()];
+    return workspace().warp_sum[lane()];
 }
 
 // draw returns the token for an output with a temperature. Every lane brings what row_maximum found in the part of its number;
 // best is the rank of the likeliest token.
-__device__ int draw(Workspace& w, const float* row, const OutputParams& o, const Part& part, u64 best) {
+__device__ int draw(const float* row, const OutputParams& o, const Part& part, u64 best) {
     const float largest = logit_of(best);
     const Weights weight(largest, o.temperature);
     const double u = uniform(o.seed, o.position);
     const bool by_rank = cuts_by_rank(o), by_sum = o.top_p < 1, by_weight = o.min_p > 0;
     double part_sum = part.sum * weight(logit_of(part.best));
     double total = warp_add(part_sum);
-    if (!by_rank && !by_sum && !by_weight) return pick_wide(w, row, weight, part_sum, 0, u);
+    if (!by_rank && !by_sum && !by_weight) return pick_wide(row, weight, part_sum, 0, u);
     if (!by_rank || o.top_k <= most_listed) {
-        int token = draw_listed(w, row, o, largest, weight, total, u);
+        int token = draw_listed(row, o, largest, weight, total, u);
         if (token != no_token) return token;
     }
     u64 floor = 0;
-    if (by_rank) floor = nth<false>(w, row, Depth(largest, bin_width), weight, o.top_k, 0);
+    if (by_rank) floor = nth<false>(row, Depth(largest, bin_width), weight, o.top_k, 0);
     if (by_sum) {
-        if (by_rank) total = warp_add(sum_parts(w, row, weight, floor));
-        floor = nth<true>(w, row, Depth(largest, bin_width * o.temperature), weight, (double)o.top_p * total, floor);
+        if (by_rank) total = warp_add(sum_parts(row, weight, floor));
+        floor = nth<true>(row, Depth(largest, bin_width * o.temperature), weight, (double)o.top_p * total, floor);
     }
     if (by_weight) floor = max(floor, (u64)least_weight(weight, largest, o.min_p) << 32);
-    return pick_wide(w, row, weight, sum_parts(w, row, weight, floor), floor, u);
+    return pick_wide(row, weight, sum_parts(row, weight, floor), floor, u);
 }
 
 // report_likeliest writes the log-probabilities of the likeliest tokens: a list at a time.
-__device__ void report_likeliest(Workspace& w, const float* row, const OutputParams& o, float largest, double log_sum) {
+__device__ void report_likeliest(const float* row, const OutputParams& o, float largest, double log_sum) {
     const Depth depth(largest, bin_width);
     const Weights weight(largest, 1);
     for (int done = 0; done < o.logprobs;) {
         Range range = all_from(0);
-        if (done > 0) range.most = w.list[most_listed - 1] - 1;
+        if (done > 0) range.most = workspace().list[most_listed - 1] - 1;
         int goal = min(o.logprobs - done, most_listed);
-        range.least = nth<false>(w, row, depth, weight, done + goal, 0);
-        int n = min(list_sorted(w, row, depth, range), goal);
+        range.least = nth<false>(row, depth, weight, done + goal, 0);
+        int n = min(list_sorted(row, depth, range), goal);
         for (int i = thread(); i < n; i += draw_threads) {
-            float l = logit_of(w.list[i]);
-            o.top[done + i] = {token_of(w.list[i]), (float)((double)l - largest - log_sum)};
+            float l = logit_of(workspace().list[i]);
+            o.top[done + i] = {token_of(workspace().list[i]), (float)((double)l - largest - log_sum)};
         }
         done += goal;
     }
