@@ -25,6 +25,7 @@ type attended struct {
 	keyPages, scratch driver.Ptr
 	valuePages        driver.Ptr
 	scale             float32
+	copies            int32 // that the step's header speaks of
 }
 
 func newAttended(t testing.TB, shape Shape, positions int) *attended {
@@ -79,7 +80,7 @@ func (a *attended) run(plan attentionPlan, from, to int) []float32 {
 	tables := append([]int32{-1, -1, -1}, a.table...) // another sequence's table lies before
 	items := plan.items(nil, []device.Sequence{{Rows: int32(rows), Position: int32(from)}}, []int32{3})
 	step := StepLayout{
-		Header: put(a.onCard, []StepHeader{{Rows: int32(rows), Items: int32(len(items))}}),
+		Header: put(a.onCard, []StepHeader{{Rows: int32(rows), Items: int32(len(items)), Copies: a.copies}}),
 		Items:  put(a.onCard, items),
 		Tables: put(a.onCard, tables),
 	}
@@ -156,6 +157,8 @@ func TestAttention(t *testing.T) {
 			a.same(all, "decode", whole, 0, 5, 1)
 			a.same(all, "decode", whole, 254, 258, 1)
 			a.same(all, "decode, splits shared out", shared, end-5, end, 1)
+			a.copies = 1 // so nothing may be read before the kernels before are done
+			a.same(all, "decode behind copies", whole, end-1, end, 1)
 		})
 	}
 }

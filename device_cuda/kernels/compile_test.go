@@ -5,6 +5,8 @@ package kernels
 import (
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"testing"
 
 	"minisgl/device_cuda/driver"
@@ -50,6 +52,27 @@ func TestEveryKernelCompiles(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+func TestCompileTellsProgress(t *testing.T) {
+	var progress []float64
+	const empty = "#include \"common.cuh\"\n"
+	sources := []Source{{"one", empty}, {"two", empty}, {"three", empty}, {"four", empty}}
+	set, err := compile(testCard(t), testShapes[2].shape, sources, func(done float64) { progress = append(progress, done) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []float64{.25, .5, .75, 1}; !slices.Equal(progress, want) || len(set.modules) != 4 {
+		t.Errorf("progress %v of %d modules, want %v of 4", progress, len(set.modules), want)
+	}
+}
+
+func TestCompileNamesWhatIsBroken(t *testing.T) {
+	sources := []Source{{"sound", "#include \"common.cuh\"\n"}, {"broken", "int f() { return HEADS; } int g() { return undeclared_name; }\n"}}
+	_, err := compile(testCard(t), testShapes[2].shape, sources, nil)
+	if err == nil || !strings.Contains(err.Error(), "broken.cu") || !strings.Contains(err.Error(), "undeclared_name") || strings.Contains(err.Error(), "sound") {
+		t.Errorf("error %v, want broken.cu and undeclared_name in it", err)
 	}
 }
 
