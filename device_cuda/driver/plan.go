@@ -48,7 +48,7 @@ func (c *Card) NewPlan(launches []Launch, graph bool) (*Plan, error) {
 	err = c.on(func() error {
 		if graph && len(launches) > 0 && !c.options.Check {
 			if code := C.plan_capture(c.api, p.plan, c.stream); code != 0 {
-				return c.check("capture a graph"+p.culprit(), code)
+				return c.check("capture a graph"+p.culprit(code), code)
 			}
 		}
 		c.plans[p] = struct{}{}
@@ -113,8 +113,12 @@ func (l Launch) validate() error {
 	return nil
 }
 
-// culprit names the launch that the plan failed in: ": kernel 3 of 121, linear"; it is empty where that is not known.
-func (p *Plan) culprit() string {
+// culprit names the launch that the plan failed in: ": kernel 3 of 121, linear"; it is empty where that is not known. Outside
+// check mode a launch also answers for kernels before it.
+func (p *Plan) culprit(code C.int) string {
+	if fatal[code] && !p.card.options.Check {
+		return ""
+	}
 	if i := int(p.plan.failed); i >= 0 && i < len(p.kernels) {
 		return fmt.Sprintf(": kernel %d of %d, %s", i, len(p.kernels), p.kernels[i])
 	}
@@ -159,7 +163,7 @@ func (c *Card) Run(launches []Launch) error {
 		if code == 0 {
 			code = C.do_cuStreamSynchronize(c.api, c.stream)
 		}
-		return c.check("run"+p.culprit(), code)
+		return c.check("run"+p.culprit(code), code)
 	})
 }
 
@@ -220,7 +224,7 @@ func (c *Card) timed(p *Plan, rounds int) ([][]time.Duration, error) {
 			}
 		}
 		if code := C.plan_time(c.api, p.plan, c.stream, &events[0]); code != 0 {
-			return nil, c.check("time"+p.culprit(), code)
+			return nil, c.check("time"+p.culprit(code), code)
 		}
 		for i := range times {
 			var milliseconds C.float

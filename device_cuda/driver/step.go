@@ -55,7 +55,7 @@ func (c *Card) Submit(p *Plan, dst Ptr, src Pinned, bytes int) Ticket {
 	}
 	switch {
 	case code != 0: // the plan's launches are known to be sound, so that this is the card's failure
-		c.loseStep(t.number, p.culprit(), code)
+		c.loseStep(t.number, p.culprit(code), code)
 	case c.options.Check: // it has run
 		c.finish(t.number)
 	}

@@ -238,6 +238,13 @@ func TestRunNamesTheKernelInCheckMode(t *testing.T) {
 	}
 }
 
+// The launch after a broken kernel is refused, and is not to blame.
+func TestRunBlamesNobodyOutsideCheckMode(t *testing.T) {
+	card := open(t, stubbed(t))
+	err := card.Run(launches(t, card, 0, 0, "broken", "add"))
+	wantError(t, err, "run: unspecified launch failure")
+}
+
 func TestWrongLaunches(t *testing.T) {
 	card := open(t, stubbed(t))
 	right := launches(t, card, 0, 0, "add")[0]
