@@ -14,6 +14,11 @@ import (
 
 // The promise of the engine: a request's tokens and log-probabilities depend on nothing but the request, bit for bit.
 func TestSameAnswerWhateverTheLoad(t *testing.T) {
+	sameAnswerWhateverTheLoad(t, "cpu", []int{1, 2})
+}
+
+// sameAnswerWhateverTheLoad holds a device to the promise, with each number of threads.
+func sameAnswerWhateverTheLoad(t *testing.T, device string, threads []int) {
 	golden := goldens.Get(t, "ratio14to2")
 	rng := rand.New(rand.NewPCG(1, 2))
 	prompt := golden.Prompts[5].IDs[:150]
@@ -50,12 +55,12 @@ func TestSameAnswerWhateverTheLoad(t *testing.T) {
 	for _, chunk := range []int{1, 7, 64, 8192} {
 		for _, page := range []int{1, 16, 64} {
 			for _, noOverlap := range []bool{false, true} {
-				for _, threads := range []int{1, 2} {
+				for _, threads := range threads {
 					if testing.Short() && (chunk+page+threads)%3 != 0 {
 						continue
 					}
 					t.Run(fmt.Sprintf("chunk=%d/page=%d/overlap=%v/threads=%d", chunk, page, !noOverlap, threads), func(t *testing.T) {
-						llm := open(t, minisgl.Options{Model: golden.Path, Device: "cpu", MaxStepTokens: chunk, PageSize: page,
+						llm := open(t, minisgl.Options{Model: golden.Path, Device: device, MaxStepTokens: chunk, PageSize: page,
 							NoOverlap: noOverlap, Threads: threads, MaxSeqLen: 256, NumPages: 8192 / page})
 						check(t, "cold and alone", run(t, llm, request)[0])
 						check(t, "warm", run(t, llm, request)[0])
