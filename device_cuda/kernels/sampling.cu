@@ -120,13 +120,13 @@ __device__ void adjust(const SamplingParams& p, const OutputParams& o, float (&l
 }
 
 // row_maximum looks at one part of one row: block (part, output).
-KERNEL(row_maximum, SamplingParams, maximum_threads) {
+KERNEL_RESIDENT(row_maximum, SamplingParams, maximum_threads, 3) {
     dependents();
     wait();
     SHARED(MaximumScratch, scratch);
     const int output = (int)blockIdx.y, begin = (int)blockIdx.x * part_width, end = min(begin + part_width, VOCAB);
     if (!p.has(output)) return;
-    const OutputParams o = p.outputs[p.first_output + output];
+    const OutputParams& o = p.outputs[p.first_output + output];
     const float* logits = p.logits + (u64)output * p.stride;
     float l[pieces][4];
 #pragma unroll
@@ -157,14 +157,12 @@ KERNEL(sample, SamplingParams, draw_threads) {
     const float* logits = p.logits + (u64)output * p.stride;
 
     int token = no_token;
-    if (!is_sound(raw)) {
-    } else if (o.target != to_sample) {
-        token = o.target;
-    } else if (is_sound(best)) {
+    if (is_sound(raw) && o.target != to_sample) token = o.target;
+    if (is_sound(raw) && o.target == to_sample && is_sound(best)) {
         token = token_of(best);
         if (o.temperature > 0) {
             const float* row = is_adjusted(o) ? p.adjusted + (u64)output * padded_vocab : logits;
-            token = draw(row, o, part, best);
+            token = draw(row, o, logit_of(best), logit_of(part.best), part.sum);
         }
     }
 

@@ -1,7 +1,7 @@
 // How one block draws from a row, with top-k, top-p and min-p, and finds the likeliest tokens.
 //
 // All cuts keep the first tokens of the order of ranks. If these are few, they are listed in shared memory and sorted
-// (draw_listed). Otherwise the last rank that is kept is found by digits (nth), and the row is read again (draw_wide).
+// (draw_listed). Otherwise the last rank that is kept is found by digits (nth), and the row is read again (pick_wide).
 // Nothing depends on timing: weights are added in a fixed order, or as integers.
 #pragma once
 #include "sampling.cuh"
@@ -328,14 +328,13 @@ __device__ __noinline__ double sum_parts(const float* row, Weights weight, u64 f
     return workspace().warp_sum[lane()];
 }
 
-// draw returns the token for an output with a temperature. Every lane brings what row_maximum found in the part of its number;
-// best is the rank of the likeliest token.
-__device__ int draw(const float* row, const OutputParams& o, const Part& part, u64 best) {
-    const float largest = logit_of(best);
+// draw returns the token for an output with a temperature; largest is the row's largest logit. Every lane brings what row_maximum
+// found in the part of its number.
+__device__ __noinline__ int draw(const float* row, const OutputParams& o, float largest, float part_largest, double part_sum) {
     const Weights weight(largest, o.temperature);
     const double u = uniform(o.seed, o.position);
     const bool by_rank = cuts_by_rank(o), by_sum = o.top_p < 1, by_weight = o.min_p > 0;
-    double part_sum = part.sum * weight(logit_of(part.best));
+    part_sum *= weight(part_largest);
     double total = warp_add(part_sum);
     if (!by_rank && !by_sum && !by_weight) return pick_wide(row, weight, part_sum, 0, u);
     if (!by_rank || o.top_k <= most_listed) {
@@ -353,7 +352,7 @@ __device__ int draw(const float* row, const OutputParams& o, const Part& part, u
 }
 
 // report_likeliest writes the log-probabilities of the likeliest tokens: a list at a time.
-__device__ void report_likeliest(const float* row, const OutputParams& o, float largest, double log_sum) {
+__device__ __noinline__ void report_likeliest(const float* row, const OutputParams& o, float largest, double log_sum) {
     const Depth depth(largest, bin_width);
     const Weights weight(largest, 1);
     for (int done = 0; done < o.logprobs;) {
