@@ -100,24 +100,35 @@ __device__ void finish(const AttentionParams& p, const Item& item, int head, int
     __syncthreads();
     if (!*flag) return;
     __threadfence();
-    constexpr int LANES = 8, PAIRS = (HEAD_DIM + 2 * LANES - 1) / (2 * LANES); // eight threads a row
+    // Sixteen threads have a row. They fetch several splits at a time, which come from other multiprocessors by way of the L2 cache.
+    constexpr int LANES = 16, PAIRS = (HEAD_DIM + 2 * LANES - 1) / (2 * LANES), BATCH = PAIRS <= 2 ? 8 : 16 / PAIRS;
+    const int dim = 2 * (threadIdx.x % LANES);
     for (int flat = threadIdx.x / LANES; flat < flat_rows(item); flat += THREADS / LANES) {
-        const int splits = flat_position(item, flat) / SPLIT + 1, dim = 2 * (threadIdx.x % LANES);
+        const int splits = flat_position(item, flat) / SPLIT + 1;
         float m = 0.f, l = 0.f;
         float2 o[PAIRS];
-#pragma unroll 4
-        for (int split = 0; split < splits; split++) {
-            const i64 from = partial(item, head, flat, split);
-            const float2 sums = __ldcg(p.sums + from);
-            Factors f = {0.f, 1.f};
-            if (split > 0) f = join(m, l, sums.x, sums.y);
-            else m = sums.x, l = sums.y;
+        for (int first = 0; first < splits; first += BATCH) {
+            float2 sums[BATCH], later[BATCH][PAIRS];
 #pragma unroll
-            for (int i = 0; i < PAIRS; i++) {
-                if (dim + 2 * LANES * i >= HEAD_DIM) continue;
-                const float2 later = __ldcg((const float2*)(p.partials + from * HEAD_DIM + dim + 2 * LANES * i));
-                if (split > 0) join(o[i].x, later.x, f), join(o[i].y, later.y, f);
-                else o[i] = later;
+            for (int s = 0; s < BATCH; s++) {
+                const i64 from = partial(item, head, flat, min(first + s, splits - 1));
+                sums[s] = __ldcg(p.sums + from);
+#pragma unroll
+                for (int i = 0; i < PAIRS; i++)
+                    later[s][i] = __ldcg((const float2*)(p.partials + from * HEAD_DIM + min(dim + 2 * LANES * i, HEAD_DIM - 2)));
+            }
+#pragma unroll
+            for (int s = 0; s < BATCH; s++) {
+                if (first + s >= splits) continue;
+                const bool initial = first + s == 0;
+                Factors f = {0.f, 1.f};
+                if (initial) m = sums[s].x, l = sums[s].y;
+                else f = join(m, l, sums[s].x, sums[s].y);
+#pragma unroll
+                for (int i = 0; i < PAIRS; i++) {
+                    if (initial) o[i] = later[s][i];
+                    else join(o[i].x, later[s][i].x, f), join(o[i].y, later[s][i].y, f);
+                }
             }
         }
         const float inverse = 1.f / l;
