@@ -36,6 +36,7 @@ type Options struct {
 	Revision       string
 	File           string // which file of a GGUF repository
 	DType          string // "auto", "float16", "bfloat16", "float32"
+	KVDType        string // of the KV cache: "auto" (the device's choice), "float32", "bfloat16", "int8"
 	DummyWeight    bool   // random weights of the config's shape
 
 	// Device is "auto", "cpu", "cuda:0", …: see device.Drivers. A list, "cuda:0,cuda:1", has an engine on each, among which requests are
@@ -101,6 +102,9 @@ func (o Options) withDefaults() (Options, error) {
 	if err != nil {
 		return o, err
 	}
+	if _, err = parseKVDType(o.KVDType); err != nil {
+		return o, err
+	}
 	setDefault(&o.MaxRunning, DefaultMaxRunning)
 	setDefault(&o.MaxQueue, DefaultMaxQueue)
 	setDefault(&o.PageSize, DefaultPageSize)
@@ -126,6 +130,20 @@ func setDefault(field *int, value int) {
 	if *field == 0 {
 		*field = value
 	}
+}
+
+func parseKVDType(name string) (tensor.DType, error) {
+	switch strings.ToLower(name) {
+	case "", "auto":
+		return tensor.Invalid, nil
+	case "float32", "float":
+		return tensor.F32, nil
+	case "bfloat16":
+		return tensor.BF16, nil
+	case "int8":
+		return tensor.I8, nil
+	}
+	return 0, fmt.Errorf("KV dtype %q: expected auto, float32, bfloat16 or int8", name)
 }
 
 func parseDType(name string) (tensor.DType, error) {

@@ -153,8 +153,12 @@ func (l *LLM) load(r *replica) (err error) {
 		o.MaxStepTokens = r.stepTokens()
 	}
 	pagesPerSeq := (l.maxSeqLen + o.PageSize - 1) / o.PageSize
+	kv, err := parseKVDType(o.KVDType)
+	if err != nil {
+		return err
+	}
 	load := device.LoadOptions{
-		PageSize: o.PageSize, Pages: o.NumPages, MemoryRatio: l.memoryRatio(r), MaxPages: o.MaxRunning*pagesPerSeq + 1,
+		PageSize: o.PageSize, KV: kv, Pages: o.NumPages, MemoryRatio: l.memoryRatio(r), MaxPages: o.MaxRunning*pagesPerSeq + 1,
 		MaxSlots: o.MaxRunning, MaxRows: max(o.MaxStepTokens, o.MaxRunning), GraphMaxBatch: o.GraphMaxBatch,
 		Progress: func(done float64) { o.Progress("loading "+l.Name(), done) },
 	}

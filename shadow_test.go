@@ -107,7 +107,7 @@ func TestShadowAgreesOverMixedTraffic(t *testing.T) {
 		n = 150
 	}
 	requests := mixedTraffic(n, int32(len(golden.Prompts[0].Logits[0])))
-	options := minisgl.Options{Model: golden.Path, Device: "cpu", MaxSeqLen: 256, NumPages: 90, MaxRunning: 24, MaxStepTokens: 128}
+	options := minisgl.Options{Model: golden.Path, Device: "cpu", KVDType: "float32", MaxSeqLen: 256, NumPages: 90, MaxRunning: 24, MaxStepTokens: 128}
 	plain := play(t, open(t, options), requests)
 
 	report := filepath.Join(t.TempDir(), "report.jsonl")

@@ -9,7 +9,13 @@
 // request gets bit-identical results alone or in a crowd. devicetest.Run checks this and all else on this page.
 package device
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"minisgl/tensor"
+)
 
 // A Device is one place that can hold programs: a CPU with its SIMD units, one GPU.
 type Device interface {
@@ -33,6 +39,8 @@ type Info struct {
 // LoadOptions bounds what a runner must be able to do.
 type LoadOptions struct {
 	PageSize int // tokens of a KV page, ≥ 1
+	// KV is the type in which keys and values are kept; tensor.Invalid leaves it to the device. See KVType.
+	KV tensor.DType
 	// Pages is the number of KV pages; 0 lets the device take as many as MemoryRatio allows.
 	Pages int
 	// MemoryRatio is the share of free memory that weights and KV may take together, in (0, 1]; 0 is the device's default.
@@ -45,6 +53,18 @@ type LoadOptions struct {
 	GraphMaxBatch int
 	// Progress, if set, is told the share of the work done so far, in [0, 1].
 	Progress func(done float64)
+}
+
+// KVType returns the type that a device is to keep keys and values in, of those that it has: the first where KV leaves it to
+// the device, and ErrKVType with their names where KV is none of them.
+func (o *LoadOptions) KVType(have ...tensor.DType) (tensor.DType, error) {
+	if o.KV == tensor.Invalid {
+		return have[0], nil
+	}
+	if !slices.Contains(have, o.KV) {
+		return tensor.Invalid, fmt.Errorf("%w %s: it has %v", ErrKVType, o.KV, have)
+	}
+	return o.KV, nil
 }
 
 // A Runner runs steps of one program, in the order they were submitted. Submit and Wait may be called from different
@@ -68,6 +88,9 @@ type MemoryUse struct{ Weights, KV, Scratch int64 }
 
 // ErrLost is the error of a runner that cannot run any further step: the driver or the card has failed.
 var ErrLost = errors.New("device lost")
+
+// ErrKVType is the error of a Load that asks for a type of KV cache that the device does not have.
+var ErrKVType = errors.New("the device has no KV cache of type")
 
 // ErrMemory is the error of a Load that does not fit.
 var ErrMemory = errors.New("not enough memory")

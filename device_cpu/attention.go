@@ -2,6 +2,8 @@ package cpu
 
 import (
 	"math"
+	"sync/atomic"
+	"unsafe"
 
 	"minisgl/device"
 )
@@ -15,66 +17,82 @@ const partition = 256
 // read from memory once and from the cache for all of them.
 const blockPairs = 112
 
+// unitsPerThread is how many units of attention a thread should get at least, so that all end at about the same time.
+const unitsPerThread = 8
+
 // A span is a unit of attention: rows of one sequence, one KV head, and a range of partitions.
 type span struct {
-	piece           *piece
-	first, rows     int // rows in the piece
-	head            int
-	from, to        int // partitions
-	partial         int // where the results of each partition go if the span does not hold all of them
-	whole           bool
-	blockPartitions int
+	piece       *piece
+	first, rows int // rows in the piece
+	head        int
+	from, to    int  // partitions
+	whole       bool // it has all of its rows' partitions
+	block       int  // of one that is not whole: its place in attention.blocks
+	partial     int  // and where the block's partials begin
 }
 
 // attention is the plan of one slab, used by all layers, and what the layer at hand needs.
 type attention struct {
 	*runner
+	kv         *kvKernel
+	cache      *kvCache
+	valueWidth int // a head's values in whole panels
+
 	spans    []span
-	split    []int // index in spans of the last span of each block that was split
+	blocks   []int32        // spans of each block of rows that was split
+	left     []atomic.Int32 // of these, those still to run
 	partials []float32
 
-	op    *device.Attention
-	qkv   buffer
-	out   buffer
-	work  task
-	merge task
+	op   *device.Attention
+	qkv  buffer
+	out  buffer
+	work task
 
 	scratch []attentionScratch // of each worker
 }
 
 // attentionScratch is what one unit needs. A pair is a row and one of the query heads that share the KV head.
 type attentionScratch struct {
-	queries []float32 // (pairs, headDim)
-	scores  []float32 // (tileRows, scoreWidth)
-	part    []float32 // (tileRows, valueWidth): one partition's weighted values
-	total   []float32 // (pairs, valueWidth)
-	state   []softmaxState
-	tiles   [partition / keyTile][]float32 // the partition's keys
-	keys    []float32                      // what tiles point to where pages do not hold whole ones
-	values  []float32                      // the partition's values then
+	queries  []float32 // (pairs, headDim)
+	scores   []float32 // (tileRows, scoreWidth)
+	part     []float32 // (tileRows, valueWidth): one partition's weighted values
+	total    []float32 // (pairs, valueWidth)
+	state    []softmaxState
+	blocks   []*byte // see readBlocks
+	gathered []byte  // a partition's blocks where pages do not hold whole ones
 }
 
 // softmaxState is the running maximum of the scaled scores and the sum of their exponentials relative to it.
 type softmaxState struct{ max, sum float32 }
 
-const scoreWidth = partition + cacheLine/4 // an odd number of cache lines, so that rows do not share cache sets
+// scoreWidth has room for what kernels write behind a partition and is an odd number of cache lines, so that rows do not
+// share cache sets.
+const scoreWidth = partition + cacheLine/4
+
+// partitionBlocks is the number of blocks of a whole partition, lookBlocks how many blocks behind its own a kernel's list has.
+const (
+	partitionBlocks = partition / keyTile
+	lookBlocks      = 6
+)
 
 func newAttention(r *runner) *attention {
-	a := &attention{runner: r}
-	a.work.run = a.runSpan
-	a.merge.run = a.mergeBlock
 	c := r.kv
+	a := &attention{runner: r, cache: c, valueWidth: c.panels * panelWidth, kv: r.kernels.attention.of(c.dtype)}
+	a.work.run = a.runSpan
 	pairs := max(blockPairs, a.group())
 	for range r.pool.threads {
-		a.scratch = append(a.scratch, attentionScratch{
+		w := attentionScratch{
 			queries: make([]float32, pairs*c.headDim),
 			scores:  make([]float32, r.kernels.tileRows*scoreWidth),
-			part:    make([]float32, r.kernels.tileRows*c.valueWidth),
-			total:   make([]float32, pairs*c.valueWidth),
+			part:    make([]float32, r.kernels.tileRows*a.valueWidth),
+			total:   make([]float32, pairs*a.valueWidth),
 			state:   make([]softmaxState, pairs),
-			keys:    make([]float32, partition*c.headDim),
-			values:  make([]float32, partition*c.valueWidth),
-		})
+			blocks:  make([]*byte, 0, (1+c.panels)*partitionBlocks+lookBlocks),
+		}
+		if c.lanes != keyTile {
+			w.gathered = make([]byte, partitionBlocks*c.read.bytes)
+		}
+		a.scratch = append(a.scratch, w)
 	}
 	return a
 }
@@ -83,21 +101,25 @@ func newAttention(r *runner) *attention {
 func (a *attention) group() int { return a.program.Heads / a.program.KVHeads }
 
 // partialRoom is the number of float32 values in which a pair's result for one partition is kept.
-func (a *attention) partialRoom() int { return a.kv.valueWidth + 2 }
+func (a *attention) partialRoom() int { return a.valueWidth + 2 }
 
-// plan cuts the slab's pieces into spans: blocks of rows with all their partitions where there are enough blocks to keep the
-// threads busy, else a few partitions each.
+// plan cuts the slab's pieces into spans: blocks of rows with all their partitions, or a few partitions of them where a block
+// is too much for the threads to end together.
 func (a *attention) plan(pieces []piece) {
-	a.spans, a.split = a.spans[:0], a.split[:0]
+	a.spans, a.blocks = a.spans[:0], a.blocks[:0]
 	group := a.group()
 	blockRows := max(blockPairs/group, 1)
-	blocks := 0
+	total := 0 // in rows of a partition
 	for i := range pieces {
-		blocks += ceil(pieces[i].rows, blockRows) * a.kv.heads
+		p := &pieces[i]
+		for first := 0; first < p.rows; first += blockRows {
+			rows := min(blockRows, p.rows-first)
+			total += rows * ceil(p.position+first+rows, partition) * a.cache.heads
+		}
 	}
-	each := math.MaxInt
-	if a.pool.threads > 1 && blocks < 4*a.pool.threads {
-		each = 2
+	most := max(total/(a.pool.threads*unitsPerThread), 1) // that a span should hold
+	if a.pool.threads == 1 {
+		most = total
 	}
 	partials := 0
 	for i := range pieces {
@@ -105,15 +127,18 @@ func (a *attention) plan(pieces []piece) {
 		for first := (p.rows - 1) / blockRows * blockRows; first >= 0; first -= blockRows { // the longest context first
 			rows := min(blockRows, p.rows-first)
 			partitions := ceil(p.position+first+rows, partition)
-			for head := range a.kv.heads {
-				for from := 0; from < partitions; from += min(each, partitions) {
-					to := min(partitions-from, each) + from
-					a.spans = append(a.spans, span{piece: p, first: first, rows: rows, head: head, from: from, to: to,
-						whole: from == 0 && to == partitions, partial: partials, blockPartitions: partitions})
-				}
-				if each < partitions {
-					a.split = append(a.split, len(a.spans)-1)
+			each := min(max(most/rows, 2), partitions)
+			for head := range a.cache.heads {
+				block := span{piece: p, first: first, rows: rows, head: head, to: partitions, whole: each == partitions}
+				if !block.whole {
+					block.partial, block.block = partials, len(a.blocks)
 					partials += partitions * rows * group * a.partialRoom()
+					a.blocks = append(a.blocks, int32(ceil(partitions, each)))
+				}
+				for block.from = 0; block.from < partitions; block.from += each {
+					part := block
+					part.to = min(block.from+each, partitions)
+					a.spans = append(a.spans, part)
 				}
 			}
 		}
@@ -121,19 +146,24 @@ func (a *attention) plan(pieces []piece) {
 	if len(a.partials) < partials {
 		a.partials = make([]float32, partials+partials/2)
 	}
+	if len(a.left) < len(a.blocks) {
+		a.left = make([]atomic.Int32, 2*len(a.blocks))
+	}
 }
 
 // run computes one attention operation.
 func (a *attention) run(op *device.Attention, qkv, out buffer) {
 	a.op, a.qkv, a.out = op, qkv, out
+	for i, spans := range a.blocks {
+		a.left[i].Store(spans)
+	}
 	a.pool.run(len(a.spans), &a.work)
-	a.pool.run(len(a.split), &a.merge)
 }
 
 func (a *attention) runSpan(unit, worker int) {
 	s := &a.spans[unit]
 	w := &a.scratch[worker]
-	group, dim := a.group(), a.kv.headDim
+	group, dim := a.group(), a.cache.headDim
 	pairs := s.rows * group
 	for i := range s.rows {
 		row := a.qkv.row(s.piece.row + s.first + i)
@@ -145,17 +175,18 @@ func (a *attention) runSpan(unit, worker int) {
 	for p := s.from; p < s.to; p++ {
 		a.runPartition(s, w, p)
 	}
-	if !s.whole {
-		return
-	}
-	for pair := range pairs {
-		a.finish(s, pair, w.state[pair], w.total[pair*a.kv.valueWidth:])
+	if s.whole {
+		for pair := range pairs {
+			a.finish(s, pair, w.state[pair], w.total[pair*a.valueWidth:])
+		}
+	} else if a.left[s.block].Add(-1) == 0 {
+		a.mergeBlock(s, w) // the last to come puts the block together
 	}
 }
 
 // finish writes a pair's output.
 func (a *attention) finish(s *span, pair int, state softmaxState, total []float32) {
-	group, dim := a.group(), a.kv.headDim
+	group, dim := a.group(), a.cache.headDim
 	row := a.out.row(s.piece.row + s.first + pair/group)
 	out := row[(s.head*group+pair%group)*dim:][:dim]
 	inverse := 1 / state.sum
@@ -164,24 +195,48 @@ func (a *attention) finish(s *span, pair int, state softmaxState, total []float3
 	}
 }
 
+// readBlocks lists the blocks of a partition in the order in which they are read: keys, then panel by panel of values. Behind
+// them come the first keys of the span's next partition, for kernels to prefetch. It returns the number of blocks.
+func (a *attention) readBlocks(s *span, w *attentionScratch, number, count int) int {
+	c, layer := a.cache, a.op.Layer
+	n := ceil(count, keyTile)
+	list := w.blocks[:0]
+	for i := range n {
+		block := number*partitionBlocks + i
+		if c.lanes == keyTile {
+			list = append(list, c.block(s.piece.pages, layer, s.head, block))
+		} else {
+			list = append(list, c.gather(w.gathered[i*c.read.bytes:], s.piece.pages, layer, s.head, block, count-i*keyTile))
+		}
+	}
+	for panel := range c.panels {
+		for _, block := range list[:n] {
+			list = append(list, (*byte)(unsafe.Add(unsafe.Pointer(block), c.read.values+panel*c.read.panel)))
+		}
+	}
+	last := ceil(s.piece.position+s.first+s.rows, keyTile) - 1
+	for i := range lookBlocks {
+		next := list[0]
+		if block := (number+1)*partitionBlocks + i; number+1 < s.to && block <= last && c.lanes == keyTile {
+			next = c.block(s.piece.pages, layer, s.head, block)
+		}
+		list = append(list, next)
+	}
+	w.blocks = list
+	return n
+}
+
 // runPartition adds one partition to the totals of the span's pairs, or stores it among the partials.
 func (a *attention) runPartition(s *span, w *attentionScratch, number int) {
 	base := number * partition
 	last := s.piece.position + s.first + s.rows // the first position behind the span's last row's own
-	count := min(partition, last-base)
-	for t := range ceil(count, keyTile) {
-		scratch := w.keys[t*keyTile*a.kv.headDim:][:keyTile*a.kv.headDim]
-		w.tiles[t] = a.kv.keys(s.piece.pages, a.op.Layer, s.head, base/keyTile+t, count-t*keyTile, scratch)
-	}
-	if !a.kv.tiled {
-		a.kv.gatherValues(w.values, s.piece.pages, a.op.Layer, s.head, base, count)
-	}
+	blocks := a.readBlocks(s, w, number, min(partition, last-base))
 	group := a.group()
 	before := max(base-s.piece.position-s.first, 0) // rows that end before the partition
 	if group <= a.kernels.tileRows {
 		tile := a.kernels.tileRows / group
 		for row := before; row < s.rows; row += tile {
-			a.runTile(s, w, number, row, min(tile, s.rows-row), 0, group)
+			a.runTile(s, w, number, blocks, row, min(tile, s.rows-row), 0, group)
 		}
 		return
 	}
@@ -189,26 +244,19 @@ func (a *attention) runPartition(s *span, w *attentionScratch, number int) {
 	for row := before; row < s.rows; row++ {
 		for t := range tiles {
 			first, end := share(group, tiles, t)
-			a.runTile(s, w, number, row, 1, first, end-first)
+			a.runTile(s, w, number, blocks, row, 1, first, end-first)
 		}
 	}
 }
 
 // runTile does one partition for a tile of pairs: the query heads head to head+heads of each of a few rows, whose pairs lie
 // one behind the other. Each row sees at least one position of the partition.
-func (a *attention) runTile(s *span, w *attentionScratch, number, row, rows, head, heads int) {
-	c := a.kv
+func (a *attention) runTile(s *span, w *attentionScratch, number, blocks, row, rows, head, heads int) {
+	dim, width := a.cache.headDim, a.valueWidth
 	group := a.group()
 	first, pairs := row*group+head, rows*heads
 	seen := func(r int) int { return min(s.piece.position+s.first+r+1-number*partition, partition) }
-	queries := w.queries[first*c.headDim:]
-	for t := 0; t*keyTile < seen(row+rows-1); t += 2 {
-		lower, upper := w.tiles[t], w.tiles[t]
-		if (t+1)*keyTile < seen(row+rows-1) {
-			upper = w.tiles[t+1]
-		}
-		a.kernels.tileF32(w.scores[t*keyTile:], scoreWidth, queries, c.headDim, lower, upper, keyTile, c.headDim, pairs, 0)
-	}
+	a.kv.scores(w.scores, scoreWidth, w.queries[first*dim:], dim, w.blocks, ceil(seen(row+rows-1), keyTile), dim, pairs)
 	var states [maxTileRows]softmaxState
 	for pair := range pairs {
 		n := seen(row + pair/heads)
@@ -222,14 +270,20 @@ func (a *attention) runTile(s *span, w *attentionScratch, number, row, rows, hea
 	// All rows see the positions that the first one sees; those behind are added row by row, so that no row ever touches
 	// a value that it does not see.
 	common := seen(row)
-	a.weigh(s, w, number, 0, common, 0, pairs)
-	for r := 1; r < rows; r++ {
-		a.weigh(s, w, number, common, seen(row+r), r*heads, heads)
+	for panel := range a.cache.panels {
+		values := w.blocks[(1+panel)*blocks:]
+		part := w.part[panel*panelWidth:]
+		a.kv.weigh(part, width, w.scores, scoreWidth, values, 0, common, pairs, 0)
+		for r := 1; r < rows; r++ {
+			if end := seen(row + r); common < end {
+				a.kv.weigh(part[r*heads*width:], width, w.scores[r*heads*scoreWidth:], scoreWidth, values, common, end, heads, 1)
+			}
+		}
 	}
 	for pair := range pairs {
-		part := w.part[pair*c.valueWidth:][:c.valueWidth]
+		part := w.part[pair*width:][:width]
 		if s.whole {
-			merge(&w.state[first+pair], w.total[(first+pair)*c.valueWidth:][:c.valueWidth], states[pair], part)
+			a.merge(&w.state[first+pair], w.total[(first+pair)*width:][:width], states[pair], part)
 			continue
 		}
 		room := a.partialRoom()
@@ -239,60 +293,33 @@ func (a *attention) runTile(s *span, w *attentionScratch, number, row, rows, hea
 	}
 }
 
-// weigh adds to the parts of some of a tile's pairs the values of positions from to end of a partition, each times its
-// probability.
-func (a *attention) weigh(s *span, w *attentionScratch, number, from, end, pair, pairs int) {
-	c := a.kv
-	for from < end {
-		values, n := w.values[from*c.valueWidth:], end-from
-		if c.tiled {
-			values, n = c.values(s.piece.pages, a.op.Layer, s.head, number*partition+from, end-from)
-		}
-		add := 0
-		if from > 0 {
-			add = 1
-		}
-		for d := 0; d < c.valueWidth; d += panelWidth {
-			a.kernels.tileF32(w.part[pair*c.valueWidth+d:], c.valueWidth, w.scores[pair*scoreWidth+from:], scoreWidth,
-				values[d:], values[d+panelWidth/2:], c.valueWidth, n, pairs, add)
-		}
-		from += n
-	}
-}
-
 // merge adds a partition's state and weighted values to a total; an empty total (maximum -Inf) becomes the partition.
-func merge(total *softmaxState, sum []float32, part softmaxState, values []float32) {
+func (a *attention) merge(total *softmaxState, sum []float32, part softmaxState, values []float32) {
 	switch {
 	case total.sum == 0:
 		*total = part
 		copy(sum, values)
 	case part.max > total.max:
 		factor := float32(math.Exp(float64(total.max - part.max)))
-		for i, v := range values {
-			sum[i] = float32(sum[i]*factor) + v
-		}
+		a.kernels.attention.blend(sum, values, factor, 1)
 		*total = softmaxState{part.max, float32(total.sum*factor) + part.sum}
 	default:
 		factor := float32(math.Exp(float64(part.max - total.max)))
-		for i, v := range values {
-			sum[i] += float32(v * factor)
-		}
+		a.kernels.attention.blend(sum, values, 1, factor)
 		total.sum += float32(part.sum * factor)
 	}
 }
 
 // mergeBlock merges the partials of a block that several units computed.
-func (a *attention) mergeBlock(unit, worker int) {
-	s := &a.spans[a.split[unit]]
-	w := &a.scratch[worker]
+func (a *attention) mergeBlock(s *span, w *attentionScratch) {
 	pairs, room := s.rows*a.group(), a.partialRoom()
 	for pair := range pairs {
 		var state softmaxState
-		total := w.total[:a.kv.valueWidth]
+		total := w.total[:a.valueWidth]
 		row := s.piece.position + s.first + pair/a.group()
 		for number := range row/partition + 1 {
 			at := a.partials[s.partial+(number*pairs+pair)*room:][:room]
-			merge(&state, total, softmaxState{at[0], at[1]}, at[2:])
+			a.merge(&state, total, softmaxState{at[0], at[1]}, at[2:])
 		}
 		a.finish(s, pair, state, total)
 	}

@@ -37,6 +37,8 @@ type kernels struct {
 	add func(out, x []float32)
 	// largest returns the maximum, and a number that is NaN if a value is not finite.
 	largest func(x []float32) (max, check float32)
+
+	attention attentionKernels
 }
 
 // maxTileRows is the most that a path may have for tileRows.

@@ -7,6 +7,7 @@ var nativeVariants = []variant{{kernels: &kernels{
 	name: "neon", tileRows: 6,
 	tileBF16: tileBF16NEON, tileF16: tileF16NEON, tileF32: tileF32NEON,
 	softmax: softmaxNEON, silu: siluNEON, sumSquares: sumSquaresNEON, scale: scaleNEON, add: addNEON, largest: largestNEON,
+	attention: attentionNEON,
 }}}
 
 //go:noescape

@@ -21,6 +21,7 @@ var generic = kernels{
 	scale:      scaleGeneric,
 	add:        addGeneric,
 	largest:    largestGeneric,
+	attention:  genericAttention,
 }
 
 func tileBF16Generic(c []float32, ldc int, x []float32, ldx int, w []uint16, k, rows, add int) {

@@ -1,101 +1,219 @@
 package cpu
 
-import "minisgl/device"
+import (
+	"math"
 
-// keyTile is the number of positions whose keys lie together where the page size allows it.
-const keyTile = panelWidth / 2
+	"minisgl/device"
+	"minisgl/tensor"
+)
+
+// keyTile is the number of positions of a block.
+const keyTile = 16
+
+// int8Group is the number of elements of a key or value that share a scale in a cache of int8.
+const int8Group = 32
+
+// kvTypes are the types that the cache can have, the default first. int8 is symmetric: an element is its byte times its group's scale, which
+// is the group's largest magnitude over 127.
+var kvTypes = []tensor.DType{tensor.BF16, tensor.F32, tensor.I8}
 
 // A kvCache holds keys and values in pages, a page's layers one behind the other, so that memory of pages never used is never
-// touched. In a page, each layer and head has its keys and then its values:
+// touched, and a layer's heads. There, positions lie in blocks of 16 where the page size is a multiple of 16, else of 1. In a
+// block of n positions come the keys, then the values in panels of 32 of a head's elements:
 //
-//   - keys, where the page size is a multiple of 16, in tiles of 16 positions: (headDim, 16), half a panel of the product q·Kᵀ.
-//     Otherwise one position after the other: (pageSize, headDim); reading them then costs a transposition.
-//   - values: (pageSize, valueWidth), the panels of the product with the probabilities.
+//	            a block's keys                          a panel of its values
+//	float32     (headDim, n)                            (n, 32)
+//	bfloat16    (headDim/2, n, 2)                       (n, 32), elements j and j+16 side by side (bf16Place)
+//	int8        for each group of 32 elements:          scales (n) in float32, (n, 32)
+//	            scales (n) in float32, (32, n)
 //
-// Keys and values are float32. Another type would be expanded where readers ask for tiles: keys and values below.
+// Kernels read blocks of 16. Pages of other sizes are gathered into such blocks, which costs a transposition.
 type kvCache struct {
-	data     []float32
+	dtype    tensor.DType
+	data     []byte
 	pageSize int
 	pages    int
 	layers   int
 	heads    int
 	headDim  int
-	tiled    bool
+	lanes    int // positions of a block: 16 or 1
+	panels   int // of a head's values, the last one filled up with zeros
 
-	valueWidth int // headDim, rounded up to whole panels
-	keyRoom    int // values that the keys of a page, layer and head take
-	headRoom   int // the same with its values
+	stored blockLayout // of blocks of as many positions as lanes
+	read   blockLayout // of blocks of 16
 }
 
-func newKVCache(p *device.Program, pageSize, pages int) *kvCache {
-	c := &kvCache{pageSize: pageSize, pages: pages, layers: p.Layers, heads: p.KVHeads, headDim: p.HeadDim,
-		tiled: pageSize%keyTile == 0, valueWidth: roundUp(p.HeadDim, panelWidth)}
-	c.keyRoom = roundUp(pageSize*c.headDim, cacheLine/4)
-	c.headRoom = c.keyRoom + pageSize*c.valueWidth
+// A blockLayout says where things are in a block, in bytes.
+type blockLayout struct {
+	lanes  int
+	values int // where the values begin
+	panel  int // bytes of a panel
+	bytes  int
+}
+
+// int8GroupBytes is the room of 32 elements of n positions and their scales.
+func int8GroupBytes(n int) int { return (4 + int8Group) * n }
+
+func (c *kvCache) layout(lanes int) blockLayout {
+	l := blockLayout{lanes: lanes}
+	switch c.dtype {
+	case tensor.F32:
+		l.values, l.panel = 4*c.headDim*lanes, 4*panelWidth*lanes
+	case tensor.BF16:
+		l.values, l.panel = 2*c.headDim*lanes, 2*panelWidth*lanes
+	case tensor.I8:
+		l.values, l.panel = ceil(c.headDim, int8Group)*int8GroupBytes(lanes), int8GroupBytes(lanes)
+	}
+	if lanes == keyTile {
+		l.values = roundUp(l.values, cacheLine)
+	}
+	l.bytes = l.values + c.panels*l.panel
+	return l
+}
+
+func newKVCache(p *device.Program, dtype tensor.DType, pageSize, pages int) *kvCache {
+	c := &kvCache{dtype: dtype, pageSize: pageSize, pages: pages, layers: p.Layers, heads: p.KVHeads, headDim: p.HeadDim,
+		lanes: 1, panels: ceil(p.HeadDim, panelWidth)}
+	if pageSize%keyTile == 0 {
+		c.lanes = keyTile
+	}
+	c.stored, c.read = c.layout(c.lanes), c.layout(keyTile)
 	return c
 }
 
-// pageBytes is the memory of one page.
-func (c *kvCache) pageBytes() int64 { return 4 * int64(c.layers*c.heads) * int64(c.headRoom) }
+// headBytes is the memory of a page's positions of one layer and head.
+func (c *kvCache) headBytes() int { return c.pageSize / c.lanes * c.stored.bytes }
 
-// at returns the keys and values of a page, layer and head.
-func (c *kvCache) at(page int32, layer, head int) (keys, values []float32) {
-	start := ((int(page)*c.layers+layer)*c.heads + head) * c.headRoom
-	all := c.data[start : start+c.headRoom]
-	return all[:c.keyRoom], all[c.keyRoom:]
+// pageBytes is the memory of one page.
+func (c *kvCache) pageBytes() int64 {
+	return int64(c.layers*c.heads) * int64(roundUp(c.headBytes(), cacheLine))
+}
+
+// head returns the blocks of a page, layer and head.
+func (c *kvCache) head(page int32, layer, head int) []byte {
+	room := roundUp(c.headBytes(), cacheLine)
+	return c.data[((int(page)*c.layers+layer)*c.heads+head)*room:][:room]
 }
 
 // store writes a position's key and value.
 func (c *kvCache) store(page int32, offset, layer, head int, key, value []float32) {
-	keys, values := c.at(page, layer, head)
-	copy(values[offset*c.valueWidth:], value[:c.headDim])
-	if !c.tiled {
-		copy(keys[offset*c.headDim:], key[:c.headDim])
-		return
-	}
-	tile := keys[offset/keyTile*keyTile*c.headDim+offset%keyTile:]
-	for d, v := range key[:c.headDim] {
-		tile[d*keyTile] = v
+	block := &c.head(page, layer, head)[offset/c.lanes*c.stored.bytes]
+	c.storeKey(block, offset%c.lanes, key[:c.headDim])
+	for panel := range c.panels {
+		first := panel * panelWidth
+		c.storeValue(block, c.stored.values+panel*c.stored.panel, offset%c.lanes, value[first:min(first+panelWidth, c.headDim)])
 	}
 }
 
-// keys returns the tile (headDim, 16) of the keys of positions 16·tile and up, of which count are there. scratch is used where
-// pages do not hold whole tiles.
-func (c *kvCache) keys(pages []int32, layer, head, tile, count int, scratch []float32) []float32 {
-	position := tile * keyTile
-	if c.tiled {
-		keys, _ := c.at(pages[position/c.pageSize], layer, head)
-		return keys[position%c.pageSize*c.headDim:][:keyTile*c.headDim]
-	}
-	var rows [keyTile][]float32
-	for lane := range rows {
-		at := position + min(lane, count-1) // what stands in the lanes behind the last is not used
-		keys, _ := c.at(pages[at/c.pageSize], layer, head)
-		rows[lane] = keys[at%c.pageSize*c.headDim:][:c.headDim]
-	}
-	for d := range c.headDim {
-		out := (*[keyTile]float32)(scratch[d*keyTile:])
-		for lane := range out {
-			out[lane] = rows[lane][d]
+func (c *kvCache) storeKey(block *byte, lane int, key []float32) {
+	n := c.lanes
+	switch c.dtype {
+	case tensor.F32:
+		out := elements[float32](block, 0, len(key)*n)
+		for d, v := range key {
+			out[d*n+lane] = v
+		}
+	case tensor.BF16:
+		out := elements[uint32](block, 0, len(key)/2*n)
+		for i := range len(key) / 2 {
+			out[i*n+lane] = uint32(tensor.Float32ToBF16(key[2*i])) | uint32(tensor.Float32ToBF16(key[2*i+1]))<<16
+		}
+	case tensor.I8:
+		for group := 0; group*int8Group < len(key); group++ {
+			elementsOfGroup := key[group*int8Group : min((group+1)*int8Group, len(key))]
+			at := group * int8GroupBytes(n)
+			scale, inverse := int8Scale(elementsOfGroup)
+			elements[float32](block, at, n)[lane] = scale
+			out := elements[int8](block, at+4*n, len(elementsOfGroup)*n)
+			for d, v := range elementsOfGroup {
+				out[d*n+lane] = roundInt8(v * inverse)
+			}
 		}
 	}
-	return scratch
 }
 
-// values returns the values (count, valueWidth) of the positions from position on that lie in one page, at most limit of them.
-func (c *kvCache) values(pages []int32, layer, head, position, limit int) (values []float32, count int) {
-	_, all := c.at(pages[position/c.pageSize], layer, head)
-	offset := position % c.pageSize
-	count = min(limit, c.pageSize-offset)
-	return all[offset*c.valueWidth:][:count*c.valueWidth], count
+func (c *kvCache) storeValue(block *byte, at, lane int, value []float32) {
+	n := c.lanes
+	switch c.dtype {
+	case tensor.F32:
+		copy(elements[float32](block, at, panelWidth*n)[lane*panelWidth:], value)
+	case tensor.BF16:
+		out := elements[uint16](block, at, panelWidth*n)[lane*panelWidth:]
+		for j, v := range value {
+			out[bf16Place(j)] = tensor.Float32ToBF16(v)
+		}
+	case tensor.I8:
+		scale, inverse := int8Scale(value)
+		elements[float32](block, at, n)[lane] = scale
+		out := elements[int8](block, at+4*n, panelWidth*n)[lane*panelWidth:]
+		for j, v := range value {
+			out[j] = roundInt8(v * inverse)
+		}
+	}
 }
 
-// gatherValues copies the values of count positions one behind the other.
-func (c *kvCache) gatherValues(dst []float32, pages []int32, layer, head, position, count int) {
-	for count > 0 {
-		values, n := c.values(pages, layer, head, position, count)
-		dst = dst[copy(dst, values):]
-		position, count = position+n, count-n
+// int8Scale is the scale of a group and its inverse. A value that is not finite makes the scale one, and the group with it.
+func int8Scale(values []float32) (scale, inverse float32) {
+	var largest float32
+	for _, v := range values {
+		largest = max(largest, float32(math.Abs(float64(v)))) // NaN if either is
+	}
+	switch {
+	case largest != largest || largest > math.MaxFloat32:
+		return float32(math.NaN()), 0
+	case largest < 1e-30: // its inverse would overflow
+		return 0, 0
+	}
+	return largest / 127, 127 / largest
+}
+
+func roundInt8(v float32) int8 {
+	if v != v {
+		return 0
+	}
+	return int8(math.RoundToEven(float64(v)))
+}
+
+// block returns the block of 16 positions from 16·number on, for pages of whole blocks.
+func (c *kvCache) block(pages []int32, layer, head, number int) *byte {
+	position := number * keyTile
+	return &c.head(pages[position/c.pageSize], layer, head)[position%c.pageSize/keyTile*c.stored.bytes]
+}
+
+// gather makes a block of 16 positions of those from 16·number on, count of which are there, out of blocks of one.
+func (c *kvCache) gather(dst []byte, pages []int32, layer, head, number, count int) *byte {
+	block := &dst[0]
+	for lane := range min(count, keyTile) {
+		position := number*keyTile + lane
+		source := &c.head(pages[position/c.pageSize], layer, head)[position%c.pageSize*c.stored.bytes]
+		switch c.dtype {
+		case tensor.F32, tensor.BF16:
+			transpose[uint32](block, source, 0, 0, c.stored.values/4, lane)
+			for p := range c.panels {
+				to := elements[byte](block, c.read.values+p*c.read.panel+lane*c.stored.panel, c.stored.panel)
+				copy(to, elements[byte](source, c.stored.values+p*c.stored.panel, c.stored.panel))
+			}
+		case tensor.I8:
+			for first := 0; first < c.headDim; first += int8Group {
+				to, from := first/int8Group*int8GroupBytes(keyTile), first/int8Group*int8GroupBytes(1)
+				transpose[uint32](block, source, to, from, 1, lane)
+				transpose[byte](block, source, to+4*keyTile, from+4, min(int8Group, c.headDim-first), lane)
+			}
+			for p := range c.panels {
+				to, from := c.read.values+p*c.read.panel, c.stored.values+p*c.stored.panel
+				transpose[uint32](block, source, to, from, 1, lane)
+				copy(elements[byte](block, to+4*keyTile+lane*panelWidth, panelWidth), elements[byte](source, from+4, panelWidth))
+			}
+		}
+	}
+	return block
+}
+
+// transpose spreads n elements of one position over a block of 16.
+func transpose[T any](block, source *byte, to, from, n, lane int) {
+	out := elements[T](block, to, n*keyTile)
+	for i, v := range elements[T](source, from, n) {
+		out[i*keyTile+lane] = v
 	}
 }
 
@@ -104,17 +222,10 @@ func (c *kvCache) copyPage(p device.PageCopy) {
 	if p.Src == p.Dst {
 		return
 	}
-	tokens := int(p.Tokens)
-	keyCount := tokens * c.headDim
-	if c.tiled {
-		keyCount = roundUp(tokens, keyTile) * c.headDim
-	}
+	bytes := ceil(int(p.Tokens), c.lanes) * c.stored.bytes
 	for layer := range c.layers {
 		for head := range c.heads {
-			fromKeys, fromValues := c.at(p.Src, layer, head)
-			toKeys, toValues := c.at(p.Dst, layer, head)
-			copy(toKeys, fromKeys[:keyCount])
-			copy(toValues, fromValues[:tokens*c.valueWidth])
+			copy(c.head(p.Dst, layer, head), c.head(p.Src, layer, head)[:bytes])
 		}
 	}
 }

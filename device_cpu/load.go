@@ -64,7 +64,7 @@ func (r *runner) load(threads int) error {
 	checked := r.options
 	checked.Pages = r.kv.pages
 	r.checker = device.NewChecker(r.program, checked)
-	r.kv.data = take[float32](r.kvMemory, int(r.memory.KV/4))
+	r.kv.data = take[byte](r.kvMemory, int(r.memory.KV))
 	r.pool = newPool(threads)
 	if err := r.pack(weights); err != nil {
 		return err
@@ -136,7 +136,11 @@ func padded(v device.Vector) []float32 {
 // choosePages settles the number of KV pages, and whether all fits the memory that is free now.
 func (r *runner) choosePages(weights, scratch int64) error {
 	o := r.options
-	r.kv = newKVCache(r.program, o.PageSize, o.Pages)
+	kv, err := o.KVType(kvTypes...)
+	if err != nil {
+		return err
+	}
+	r.kv = newKVCache(r.program, kv, o.PageSize, o.Pages)
 	_, available := machineMemory()
 	if available == 0 { // the system does not say
 		available = 1 << 62

@@ -26,7 +26,7 @@ func TestEval(t *testing.T) {
 	} {
 		out := filepath.Join(t.TempDir(), "eval.json")
 		got := command(t, nil, "", append([]string{"eval", "--goldens", "../../internal/eval/testdata/tiny-tied.json.gz", "--device", test.device,
-			"--model-path", goldens.Get(t, "tiny-tied").Path, "--num-pages", "512", "--out", out}, test.args...)...)
+			"--model-path", goldens.Get(t, "tiny-tied").Path, "--kv-dtype", "float32", "--num-pages", "512", "--out", out}, test.args...)...)
 		if got.code != test.code {
 			t.Errorf("%s %v: exit code %d, want %d:\n%s%s", test.device, test.args, got.code, test.code, got.out, got.err)
 		}

@@ -24,6 +24,7 @@ type modelFlags struct {
 	ModelSource string `enum:"huggingface,modelscope" default:"huggingface" help:"Where names are looked up: ${enum}."`
 	Revision    string `help:"Branch, tag or commit on the hub."`
 	DType       string `name:"dtype" default:"auto" help:"Type of the weights: auto (as stored), float16, bfloat16, float32."`
+	KVDType     string `name:"kv-dtype" enum:"auto,float32,bfloat16,int8" default:"auto" help:"Type of the KV cache: ${enum}. auto is what suits the device: bfloat16 on a CPU."`
 	DummyWeight bool   `help:"Random weights in the model's shape, for benchmarks."`
 
 	Device  string `default:"auto" help:"auto, or a device that 'minisgl info' lists. Several, as in cuda:0,cuda:1, get an engine each and share the requests; so do all cards that auto finds for serve, unless ENABLE_MULTI_DEVICE=0."`
@@ -73,7 +74,7 @@ func (f *modelFlags) open(ctx context.Context, io streams, log *slog.Logger, cha
 func (f *modelFlags) options(io streams) (minisgl.Options, error) {
 	o := minisgl.Options{
 		Model: f.ModelPath, Source: f.ModelSource, ModelScopeName: io.getenv("MODELSCOPE_MODEL_NAME"), Revision: f.Revision, DType: f.DType,
-		DummyWeight: f.DummyWeight, Device: f.Device, Threads: f.Threads, MaxSeqLen: f.MaxSeqLenOverride, MaxRunning: f.MaxRunningRequests,
+		DummyWeight: f.DummyWeight, KVDType: f.KVDType, Device: f.Device, Threads: f.Threads, MaxSeqLen: f.MaxSeqLenOverride, MaxRunning: f.MaxRunningRequests,
 		MaxQueue: f.MaxQueue, MaxStepTokens: f.MaxPrefillLength, MemoryRatio: f.MemoryRatio, NumPages: f.NumPages, PageSize: f.PageSize,
 		GraphMaxBatch: 256,
 		Progress:      progressLines(io), DownloadProgress: hub.ProgressBar(io.err),

@@ -19,6 +19,8 @@ type Options struct {
 	// Tolerance is the largest relative L2 distance between a row of an operation's output and the reference's; it covers
 	// what the operations before it have added up. 0: 2e-5, fit for float32 arithmetic.
 	Tolerance float64
+	// KV is the type of the KV cache; tensor.Invalid: the device's own choice.
+	KV tensor.DType
 	// DTypes are the weight types to try; nil: all that TinyProgram can build.
 	DTypes []tensor.DType
 	// NoModel says that the device does not compute the program (device/fake): it is only compared with itself.
@@ -85,15 +87,15 @@ const maxRows, maxSlots = 80, 72
 
 func (s *suite) rig(p *device.Program, pageSize int) *rig {
 	s.Helper()
-	return newRig(s, s.device, p, pageSize)
+	return newRig(s, s.device, p, pageSize, s.KV)
 }
 
-func newRig(t testing.TB, d device.Device, p *device.Program, pageSize int) *rig {
+func newRig(t testing.TB, d device.Device, p *device.Program, pageSize int, kv tensor.DType) *rig {
 	t.Helper()
 	if err := p.Validate(); err != nil {
 		t.Fatalf("the test is wrong: %v", err)
 	}
-	o := device.LoadOptions{PageSize: pageSize, Pages: maxSlots + 512/pageSize, MaxSlots: maxSlots, MaxRows: maxRows, GraphMaxBatch: 8}
+	o := device.LoadOptions{PageSize: pageSize, KV: kv, Pages: maxSlots + 512/pageSize, MaxSlots: maxSlots, MaxRows: maxRows, GraphMaxBatch: 8}
 	r, err := d.Load(p, o)
 	if err != nil {
 		t.Fatalf("Load: %v", err)
@@ -144,8 +146,8 @@ func (s *suite) operations() {
 		s.sub(name, func(s *suite) {
 			p := TinyProgram(config)
 			for _, pageSize := range []int{1, 16} {
-				got := traceSteps(s, s.device, p, pageSize)
-				want := traceSteps(s, reference.New(0), p, pageSize)
+				got := traceSteps(s, s.device, p, pageSize, s.KV)
+				want := traceSteps(s, reference.New(0), p, pageSize, tensor.Invalid)
 				s.compare(p, got, want)
 			}
 		})
@@ -153,9 +155,9 @@ func (s *suite) operations() {
 }
 
 // traceSteps runs two steps, the second one of a decode row, two prompts and a piece of a third, and returns their taps.
-func traceSteps(t testing.TB, d device.Device, p *device.Program, pageSize int) (steps [][]device.Tap) {
+func traceSteps(t testing.TB, d device.Device, p *device.Program, pageSize int, kv tensor.DType) (steps [][]device.Tap) {
 	t.Helper()
-	g := newRig(t, d, p, pageSize)
+	g := newRig(t, d, p, pageSize, kv)
 	a := g.request(3, withLogprobs(2), g.prompt(1, 21)...)
 	b := g.request(0, withLogprobs(0), g.prompt(2, 5)...)
 	c := g.request(2, withLogprobs(0), g.prompt(3, 1)...)

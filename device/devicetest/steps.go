@@ -8,6 +8,7 @@ import (
 
 	"minisgl/device"
 	"minisgl/device/reference"
+	"minisgl/tensor"
 )
 
 // chunksAndPages checks that neither the cut of a prompt nor the page size changes a bit.
@@ -50,13 +51,13 @@ func (s *suite) longContext() {
 	if s.NoModel {
 		return
 	}
-	s.compare(p, [][]device.Tap{traceLong(s, s.device, p)}, [][]device.Tap{traceLong(s, reference.New(0), p)})
+	s.compare(p, [][]device.Tap{traceLong(s, s.device, p, s.KV)}, [][]device.Tap{traceLong(s, reference.New(0), p, tensor.Invalid)})
 }
 
 // traceLong returns the taps of the last rows of a long prompt.
-func traceLong(t testing.TB, d device.Device, p *device.Program) (taps []device.Tap) {
+func traceLong(t testing.TB, d device.Device, p *device.Program, kv tensor.DType) (taps []device.Tap) {
 	t.Helper()
-	g := newRig(t, d, p, 16)
+	g := newRig(t, d, p, 16, kv)
 	r := g.request(0, withLogprobs(0), g.prompt(1, 640)...)
 	for r.done+maxRows < len(r.tokens) {
 		g.batch(maxRows, r).run()

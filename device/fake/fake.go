@@ -82,7 +82,7 @@ func (d *Device) Info() device.Info {
 
 func (d *Device) Close() error { return nil }
 
-// Load returns a *Runner. Of the program it uses Vocab and MaxPositions.
+// Load returns a *Runner. Of the program it uses Vocab and MaxPositions. It has no numbers, so any type of KV will do.
 func (d *Device) Load(p *device.Program, o device.LoadOptions) (device.Runner, error) {
 	if o.Pages == 0 {
 		o.Pages = 4096

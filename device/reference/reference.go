@@ -11,6 +11,7 @@ import (
 
 	"minisgl/device"
 	"minisgl/device/sample"
+	"minisgl/tensor"
 )
 
 func init() {
@@ -50,6 +51,9 @@ func (d *Device) Close() error { return nil }
 // Load expands the program's weights to float32.
 func (d *Device) Load(p *device.Program, o device.LoadOptions) (device.Runner, error) {
 	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	if _, err := o.KVType(tensor.F64, tensor.F32); err != nil { // who asks for float32 gets float64 as well
 		return nil, err
 	}
 	pageBytes := int64(o.PageSize) * int64(p.Layers*2*p.KVHeads*p.HeadDim) * 8

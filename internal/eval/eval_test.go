@@ -21,7 +21,7 @@ func run(t *testing.T, spec string, change func(*minisgl.Options)) *Report {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := minisgl.Options{Model: goldens.Get(t, "tiny-tied").Path, Device: spec, NumPages: 512, MaxRunning: 32}
+	o := minisgl.Options{Model: goldens.Get(t, "tiny-tied").Path, Device: spec, KVDType: "float32", NumPages: 512, MaxRunning: 32}
 	if change != nil {
 		change(&o)
 	}

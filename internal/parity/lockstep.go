@@ -2,10 +2,12 @@ package parity
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
 	"minisgl/device"
+	"minisgl/tensor"
 )
 
 const referenceName = "reference"
@@ -34,7 +36,12 @@ func load(spec string, p *device.Program, tokens int) (_ *replayed, err error) {
 		return nil, err
 	}
 	pages := (tokens + side.page - 1) / side.page
-	r.runner, err = r.device.Load(p, device.LoadOptions{PageSize: side.page, Pages: pages, MaxSlots: 1, MaxRows: tokens})
+	options := device.LoadOptions{PageSize: side.page, KV: tensor.F32, Pages: pages, MaxSlots: 1, MaxRows: tokens}
+	r.runner, err = r.device.Load(p, options)
+	if errors.Is(err, device.ErrKVType) {
+		options.KV = tensor.Invalid // rounded keys and values will show as an error of attention
+		r.runner, err = r.device.Load(p, options)
+	}
 	if err != nil {
 		return nil, err
 	}
