@@ -32,13 +32,13 @@ KERNEL(reset_history, ResetHistoryParams, 512) {
     }
 }
 
-// penalise applies the penalties to the logit of a token that was seen; each result is rounded to float32.
-__device__ __forceinline__ float penalise(float l, u32 seen, const OutputParams& o) {
+// penalise applies the penalties to the logit of a token; each result is rounded to float32.
+__device__ __forceinline__ float penalise(float l, u32 seen, float repetition, float frequency, float presence) {
     if (seen == 0) return l;
-    if (o.repetition != 1.f) l = l > 0.f ? __fdiv_rn(l, o.repetition) : __fmul_rn(l, o.repetition);
+    if (repetition != 1.f) l = l > 0.f ? __fdiv_rn(l, repetition) : __fmul_rn(l, repetition);
     if (u32 count = seen & ~in_prompt) {
-        l = __fsub_rn(l, __fmul_rn(o.frequency, (float)count));
-        l = __fsub_rn(l, o.presence);
+        l = __fsub_rn(l, __fmul_rn(frequency, (float)count));
+        l = __fsub_rn(l, presence);
     }
     return l;
 }
@@ -52,11 +52,14 @@ struct MaximumScratch {
 };
 static_assert(sizeof(MaximumScratch) <= 128 && sizeof(Part) == 32, "maximumShared, partBytes in sampling.go");
 
-// Piece k of a thread holds the ids begin + 4·(k·threads + thread) to + 3.
+// Piece k of a thread is the ids begin + 4·(k·threads + thread) to + 3.
 __device__ __forceinline__ int piece_id(int begin, int k) { return begin + 4 * (k * maximum_threads + (int)threadIdx.x); }
 
-// likeliest returns the largest rank of the block's logits.
-__device__ u64 likeliest(MaximumScratch& scratch, const float (&l)[pieces][4], int begin) {
+// likeliest returns the largest rank of the block's part of a row.
+__device__ u64 likeliest(MaximumScratch& scratch, const float* row, int begin, int end) {
+    float l[pieces][4]; // all of them at once are on their way
+#pragma unroll
+    for (int k = 0; k < pieces; k++) load4(l[k], row, piece_id(begin, k), end);
     float largest = -infinity();
     int id = begin;
     bool sound = true;
@@ -75,13 +78,16 @@ __device__ u64 likeliest(MaximumScratch& scratch, const float (&l)[pieces][4], i
     return best;
 }
 
-// sum_weights returns the sum of the block's weights, which does not depend on timing. Pieces behind the part are -Inf.
-__device__ double sum_weights(MaximumScratch& scratch, const float (&l)[pieces][4], Weights weight) {
+// sum_weights returns the sum of the weights of the block's part, which does not depend on timing.
+__device__ double sum_weights(MaximumScratch& scratch, const float* row, int begin, int end, Weights weight) {
     double sum = 0;
+#pragma unroll 1
+    for (int k = 0; k < pieces; k++) {
+        float l[4];
+        load4(l, row, piece_id(begin, k), end);
 #pragma unroll
-    for (int k = 0; k < pieces; k++)
-#pragma unroll
-        for (int j = 0; j < 4; j++) sum += weight(l[k][j]);
+        for (int j = 0; j < 4; j++) sum += weight(l[j]);
+    }
     sum = warp_add(sum);
     __syncthreads();
     if (threadIdx.x % 32 == 0) scratch.sum[threadIdx.x / 32] = sum;
@@ -91,57 +97,55 @@ __device__ double sum_weights(MaximumScratch& scratch, const float (&l)[pieces][
     return sum;
 }
 
-// adjust changes the block's logits as the output asks and stores them.
-__device__ void adjust(const SamplingParams& p, const OutputParams& o, float (&l)[pieces][4], float* row, int begin, int end) {
+// adjust writes the block's part of a row as the output asks for it.
+__device__ void adjust(const SamplingParams& p, const OutputParams& o, const float* logits, float* adjusted, int begin, int end) {
     const u32* seen = p.history + (u64)o.slot * VOCAB;
-#pragma unroll
+    const bool penalised = o.penalised > 0;
+    const float repetition = o.repetition, frequency = o.frequency, presence = o.presence;
     for (int k = 0; k < pieces; k++) {
-        int id = piece_id(begin, k);
-        for (int j = 0; j < 4; j++) {
-            if (id + j >= end) continue;
-            if (o.penalised) l[k][j] = penalise(l[k][j], seen[id + j], o);
-            row[id + j] = l[k][j];
-        }
-    }
-    // Every token's biases are added by the thread that stored it, in the list's order.
-    const int* list = p.lists + o.list;
-    for (int i = 0; i < o.biases; i++) {
-        int id = list[2 * i];
-        if (id >= begin && id < end && (id - begin) / 4 % maximum_threads == (int)threadIdx.x) row[id] = __fadd_rn(row[id], __int_as_float(list[2 * i + 1]));
-    }
-    __syncthreads();
-    list += 2 * o.biases;
-    for (int i = (int)threadIdx.x; i < o.suppressed; i += maximum_threads)
-        if (list[i] >= begin && list[i] < end) row[list[i]] = -infinity();
-    __syncthreads();
-    if (o.biases + o.suppressed == 0) return;
+        const int id = piece_id(begin, k);
+        float l[4];
+        load4(l, logits, id, end);
 #pragma unroll
-    for (int k = 0; k < pieces; k++) load4(l[k], row, piece_id(begin, k), end);
+        for (int j = 0; j < 4; j++)
+            if (penalised && id + j < end) l[j] = penalise(l[j], seen[id + j], repetition, frequency, presence);
+        if (id < end) *(float4*)(adjusted + id) = {l[0], l[1], l[2], l[3]};
+    }
+
+    const int *biases = p.lists + o.list, *suppressed = biases + 2 * o.biases;
+    for (int i = 0; i < o.biases; i++) { // by the thread that wrote the token, in the list's order
+        int id = biases[2 * i];
+        bool ours = id >= begin && id < end && (id - begin) / 4 % maximum_threads == (int)threadIdx.x;
+        if (ours) adjusted[id] = __fadd_rn(adjusted[id], __int_as_float(biases[2 * i + 1]));
+    }
+    __syncthreads();
+    for (int i = (int)threadIdx.x; i < o.suppressed; i += maximum_threads)
+        if (suppressed[i] >= begin && suppressed[i] < end) adjusted[suppressed[i]] = -infinity();
+    __syncthreads();
 }
 
 // row_maximum looks at one part of one row: block (part, output).
-KERNEL_RESIDENT(row_maximum, SamplingParams, maximum_threads, 3) {
+KERNEL(row_maximum, SamplingParams, maximum_threads) {
     dependents();
     wait();
     SHARED(MaximumScratch, scratch);
     const int output = (int)blockIdx.y, begin = (int)blockIdx.x * part_width, end = min(begin + part_width, VOCAB);
     if (!p.has(output)) return;
     const OutputParams& o = p.outputs[p.first_output + output];
-    const float* logits = p.logits + (u64)output * p.stride;
-    float l[pieces][4];
-#pragma unroll
-    for (int k = 0; k < pieces; k++) load4(l[k], logits, piece_id(begin, k), end);
+    const float* row = p.logits + (u64)output * p.stride;
 
     Part part = {};
-    part.raw = part.best = likeliest(*scratch, l, begin);
-    if (o.logprobs >= 0 && is_sound(part.raw)) part.raw_sum = sum_weights(*scratch, l, Weights(logit_of(part.raw), 1.f));
+    part.raw = part.best = likeliest(*scratch, row, begin, end);
+    if (o.logprobs >= 0 && is_sound(part.raw)) part.raw_sum = sum_weights(*scratch, row, begin, end, Weights(logit_of(part.raw), 1.f));
     if (is_adjusted(o)) {
-        adjust(p, o, l, p.adjusted + (u64)output * padded_vocab, begin, end);
-        part.best = likeliest(*scratch, l, begin);
+        float* adjusted = p.adjusted + (u64)output * padded_vocab;
+        adjust(p, o, row, adjusted, begin, end);
+        row = adjusted;
+        part.best = likeliest(*scratch, row, begin, end);
     }
     // The sum of all weights matters if all may be drawn, and to top-p.
     bool summed = o.target == to_sample && o.temperature > 0 && !cuts_by_rank(o) && (o.top_p < 1 || !(o.min_p > 0));
-    if (summed && is_sound(part.best)) part.sum = sum_weights(*scratch, l, Weights(logit_of(part.best), o.temperature));
+    if (summed && is_sound(part.best)) part.sum = sum_weights(*scratch, row, begin, end, Weights(logit_of(part.best), o.temperature));
     if (threadIdx.x == 0) p.part[output * parts + (int)blockIdx.x] = part;
 }
 

@@ -133,51 +133,54 @@ struct Digit {
 };
 template <bool weighed> __device__ Digit reach(double goal, Range range, int shift) {
     int digit = shift < 0 ? thread() : bins - 1 - thread();
-    double count = workspace().counts[digit], value = count;
-    if (weighed) value = (double)((u64)workspace().high_sums[digit] << 32 | workspace().low_sums[digit]) / units(shift < 0 ? digit : range.first_bin);
+    const Workspace& w = workspace();
+    double count = w.counts[digit], value = count;
+    if (weighed) value = (double)((u64)w.high_sums[digit] << 32 | w.low_sums[digit]) / units(shift < 0 ? digit : range.first_bin);
     double counted = running(count), sum = weighed ? running(value) : counted;
     Digit d;
     d.position = first(count > 0 && sum >= goal ? thread() : nowhere);
     d.reached = d.position != nowhere;
     if (!d.reached) d.position = -first(count > 0 ? -thread() : 0);
-    if (thread() == d.position) workspace().found[0] = sum - value, workspace().found[1] = count, workspace().found[2] = counted;
+    double(&found)[3] = workspace().found;
+    if (thread() == d.position) found[0] = sum - value, found[1] = count, found[2] = counted;
     __syncthreads();
-    d.before = workspace().found[0], d.count = (int)workspace().found[1], d.up_to = (int)workspace().found[2];
+    d.before = found[0], d.count = (int)found[1], d.up_to = (int)found[2];
     return d;
-}
-
-// list_sorted lists the tokens of a range, at most most_listed, by rank, and returns their number.
-__device__ __noinline__ void sort(int n);
-__device__ __noinline__ int list_sorted(const float* row, Depth depth, Range range) {
-    __syncthreads();
-    if (thread() == 0) workspace().listed = 0;
-    __syncthreads();
-    each(row, [&](float l, int id) {
-        u64 rank = rank_of(l, id);
-        if (range.has(depth(l), rank)) workspace().list[atomicAdd(&workspace().listed, 1u)] = rank;
-    });
-    __syncthreads();
-    int n = (int)workspace().listed;
-    sort(n);
-    return n;
 }
 
 // sort brings the list's n entries into descending order: a bitonic network.
 __device__ __noinline__ void sort(int n) {
+    u64* list = workspace().list;
     int size = 2;
     while (size < n) size *= 2;
     __syncthreads();
-    for (int i = n + thread(); i < size; i += draw_threads) workspace().list[i] = 0;
+    for (int i = n + thread(); i < size; i += draw_threads) list[i] = 0;
     for (int length = 2; length <= size; length *= 2)
         for (int step = length / 2; step > 0; step /= 2) {
             __syncthreads();
-            int i = thread() / step * 2 * step + thread() % step, j = i + step;
+            int i = 2 * thread() - (thread() & (step - 1)), j = i + step;
             if (j >= size) continue;
-            u64 a = workspace().list[i], b = workspace().list[j];
+            u64 a = list[i], b = list[j];
             bool descending = (i & length) == 0;
-            if (descending ? a < b : a > b) workspace().list[i] = b, workspace().list[j] = a;
+            if (descending ? a < b : a > b) list[i] = b, list[j] = a;
         }
     __syncthreads();
+}
+
+// list_sorted lists the tokens of a range, at most most_listed, by rank, and returns their number.
+__device__ __noinline__ int list_sorted(const float* row, Depth depth, Range range) {
+    Workspace& w = workspace();
+    __syncthreads();
+    if (thread() == 0) w.listed = 0;
+    __syncthreads();
+    each(row, [&](float l, int id) {
+        u64 rank = rank_of(l, id);
+        if (range.has(depth(l), rank)) w.list[atomicAdd(&w.listed, 1u)] = rank;
+    });
+    __syncthreads();
+    int n = (int)w.listed;
+    sort(n);
+    return n;
 }
 
 // nth returns the rank, at least floor, with which the count or the weights of the tokens from the likeliest on reach the goal.
@@ -211,11 +214,12 @@ template <bool weighed> __device__ __noinline__ u64 nth(const float* row, Depth 
 
 // pick_listed returns the token at which the sum of weights, in the order of ids, exceeds u of the total, of the list's first n.
 __device__ int pick_listed(Weights weight, int n, double u) {
+    u64* list = workspace().list;
     __syncthreads();
-    for (int i = thread(); i < n; i += draw_threads) workspace().list[i] = workspace().list[i] << 32 | workspace().list[i] >> 32; // ids before logits
+    for (int i = thread(); i < n; i += draw_threads) list[i] = list[i] << 32 | list[i] >> 32; // ids before logits
     sort(n);
     double weights[2];
-    for (int j = 0; j < 2; j++) weights[j] = 2 * thread() + j < n ? weight(logit_of((u32)workspace().list[2 * thread() + j])) : 0;
+    for (int j = 0; j < 2; j++) weights[j] = 2 * thread() + j < n ? weight(logit_of((u32)list[2 * thread() + j])) : 0;
     double sum = weights[0] + weights[1], up_to = running(sum);
     if (thread() == draw_threads - 1) workspace().found[0] = up_to;
     __syncthreads();
@@ -225,7 +229,7 @@ __device__ int pick_listed(Weights weight, int n, double u) {
         at += weights[j];
         if (drawn == nowhere && weights[j] > 0 && at > goal) drawn = 2 * thread() + j;
     }
-    return token_of(workspace().list[min(first(drawn), n - 1)] >> 32);
+    return token_of(list[min(first(drawn), n - 1)] >> 32);
 }
 
 // pick_wide does the same for the tokens of a row whose rank is at least floor. Each warp's lanes bring the sums of the parts.
