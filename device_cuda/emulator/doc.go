@@ -39,5 +39,17 @@
 //	EMULATED_CUDA_DEBUG=1             compiles kernels for a debugger
 //	EMULATED_CUDA_FLAGS=…             more flags for the compiler; -DEMULATED_UCONTEXT replaces the assembly
 //
+// Blocks of one kernel never overlap, so a race between blocks does not show, nor does a read before wait().
+//
+// # Without Go
+//
+// A C++ program can include a .cu file and launch its kernels, say under a debugger:
+//
+//	emulated::Buffer<float> x(1000);              // guarded, all NaN
+//	Params p = {x.data(), 1000};
+//	std::string report = emulated::launch("scale", p, {8}, {128}, shared); // "" if all went well
+//
+//	g++ -std=c++17 -O2 -g -ffp-contract=off -DEMULATED -DELEMENT_BF16 -I device_cuda/emulator/native -I device_cuda/kernels -x c++ try.cpp
+//
 // CXX names the compiler; else c++, g++ or clang++ is used.
 package emulator

@@ -109,7 +109,7 @@ static std::string translate(int count, const char* const* options, std::vector<
 static Result compile(Program& p, int count, const char* const* options) {
     bool debug = getenv("EMULATED_CUDA_DEBUG") && *getenv("EMULATED_CUDA_DEBUG") == '1';
     std::vector<std::string> command = {
-        EMULATED_COMPILER, "-x", "c++", "-std=c++17", debug ? "-O0" : "-O2", "-g1", "-w", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-strict-aliasing", "-fwrapv",
+        EMULATED_COMPILER, "-x", "c++", "-std=c++17", debug ? "-O0" : "-O2", debug ? "-g" : "-g0", "-w", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-strict-aliasing", "-fwrapv",
         "-ffp-contract=off", // a kernel says fmaf where it wants one
         "-fsanitize=alignment,bounds,shift-exponent", "-fsanitize-undefined-trap-on-error", "-fstack-clash-protection", "-DEMULATED", "-I", folder().string(), "-I", "."};
 #if defined(__x86_64__) && defined(__GNUC__)
