@@ -61,6 +61,48 @@ __device__ __forceinline__ Factors join(float& m, float& l, float later_m, float
 
 __device__ __forceinline__ void join(float& o, float later, Factors f) { o = __fmaf_rn(o, f.earlier, __fmul_rn(later, f.later)); }
 
+__device__ __forceinline__ void store_pair(Element* out, float x, float y) {
+#if defined(ELEMENT_F32)
+    out[0] = x, out[1] = y;
+#else
+    *(u32*)out = pack(x, y);
+#endif
+}
+
+// A thread's share of the sums of a row, of which LANES threads have pairs of dimensions each.
+template <int LANES> struct Row {
+    static constexpr int PAIRS = (HEAD_DIM + 2 * LANES - 1) / (2 * LANES);
+    float m, l;
+    float2 o[PAIRS];
+
+    static __device__ __forceinline__ int dim(int i) { return 2 * (threadIdx.x % LANES + LANES * i); }
+
+    __device__ __forceinline__ void add(bool initial, float2 sums, const float2 (&later)[PAIRS]) {
+        Factors f = {0.f, 1.f};
+        if (initial) m = sums.x, l = sums.y;
+        else f = join(m, l, sums.x, sums.y);
+#pragma unroll
+        for (int i = 0; i < PAIRS; i++) {
+            if (initial) o[i] = later[i];
+            else join(o[i].x, later[i].x, f), join(o[i].y, later[i].y, f);
+        }
+    }
+
+    __device__ __forceinline__ void store_partial(float2* sums, float* partials) const {
+        if (dim(0) == 0) *sums = make_float2(m, l);
+#pragma unroll
+        for (int i = 0; i < PAIRS; i++)
+            if (dim(i) < HEAD_DIM) *(float2*)(partials + dim(i)) = o[i];
+    }
+
+    __device__ __forceinline__ void store(Element* to) const {
+        const float inverse = 1.f / l;
+#pragma unroll
+        for (int i = 0; i < PAIRS; i++)
+            if (dim(i) < HEAD_DIM) store_pair(to + dim(i), o[i].x * inverse, o[i].y * inverse);
+    }
+};
+
 // Flat is one of an item's rows × query heads of the group.
 __device__ __forceinline__ int flat_rows(const Item& item) { return item.rows * GROUP; }
 __device__ __forceinline__ int flat_position(const Item& item, int flat) { return item.position + flat / GROUP; }
@@ -68,14 +110,6 @@ __device__ __forceinline__ int flat_head(int head, int flat) { return head * GRO
 
 __device__ __forceinline__ const float* query(const AttentionParams& p, const Item& item, int head, int flat) {
     return p.qkv + (i64)(item.row + flat / GROUP) * p.qkv_stride + flat_head(head, flat) * HEAD_DIM;
-}
-
-__device__ __forceinline__ void store_pair(Element* out, float x, float y) {
-#if defined(ELEMENT_F32)
-    out[0] = x, out[1] = y;
-#else
-    *(u32*)out = pack(x, y);
-#endif
 }
 
 __device__ __forceinline__ Element* result(const AttentionParams& p, const Item& item, int head, int flat) {
@@ -101,12 +135,10 @@ __device__ void finish(const AttentionParams& p, const Item& item, int head, int
     if (!*flag) return;
     __threadfence();
     // Sixteen threads have a row. They fetch several splits at a time, which come from other multiprocessors by way of the L2 cache.
-    constexpr int LANES = 16, PAIRS = (HEAD_DIM + 2 * LANES - 1) / (2 * LANES), BATCH = PAIRS <= 2 ? 8 : 16 / PAIRS;
-    const int dim = 2 * (threadIdx.x % LANES);
+    constexpr int LANES = 16, PAIRS = Row<LANES>::PAIRS, BATCH = PAIRS <= 2 ? 8 : 16 / PAIRS; // splits that are fetched at once
     for (int flat = threadIdx.x / LANES; flat < flat_rows(item); flat += THREADS / LANES) {
         const int splits = flat_position(item, flat) / SPLIT + 1;
-        float m = 0.f, l = 0.f;
-        float2 o[PAIRS];
+        Row<LANES> row;
         for (int first = 0; first < splits; first += BATCH) {
             float2 sums[BATCH], later[BATCH][PAIRS];
 #pragma unroll
@@ -115,27 +147,13 @@ __device__ void finish(const AttentionParams& p, const Item& item, int head, int
                 sums[s] = __ldcg(p.sums + from);
 #pragma unroll
                 for (int i = 0; i < PAIRS; i++)
-                    later[s][i] = __ldcg((const float2*)(p.partials + from * HEAD_DIM + min(dim + 2 * LANES * i, HEAD_DIM - 2)));
+                    later[s][i] = __ldcg((const float2*)(p.partials + from * HEAD_DIM + min(row.dim(i), HEAD_DIM - 2)));
             }
 #pragma unroll
-            for (int s = 0; s < BATCH; s++) {
-                if (first + s >= splits) continue;
-                const bool initial = first + s == 0;
-                Factors f = {0.f, 1.f};
-                if (initial) m = sums[s].x, l = sums[s].y;
-                else f = join(m, l, sums[s].x, sums[s].y);
-#pragma unroll
-                for (int i = 0; i < PAIRS; i++) {
-                    if (initial) o[i] = later[s][i];
-                    else join(o[i].x, later[s][i].x, f), join(o[i].y, later[s][i].y, f);
-                }
-            }
+            for (int s = 0; s < BATCH; s++)
+                if (first + s < splits) row.add(first + s == 0, sums[s], later[s]);
         }
-        const float inverse = 1.f / l;
-#pragma unroll
-        for (int i = 0; i < PAIRS; i++)
-            if (dim + 2 * LANES * i < HEAD_DIM)
-                store_pair(result(p, item, head, flat) + dim + 2 * LANES * i, o[i].x * inverse, o[i].y * inverse);
+        row.store(result(p, item, head, flat));
     }
 }
 

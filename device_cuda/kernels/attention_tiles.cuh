@@ -189,7 +189,8 @@ __device__ __forceinline__ void copy_late_rows(Element* tile, const Context& c, 
     }
 }
 
-// The rows of an item that has at most 16: warp w takes tiles w, w + FEW_TILES, … of each split. Then eight threads a row join them.
+// The rows of an item that has at most 16: the warps take the tiles of a split, FEW_TILES at a time, and then eight threads a row join
+// them.
 __device__ __forceinline__ void attend_few(const AttentionParams& p, const Item& item, int head, Element* shared, float2* sums, bool first) {
     const int warp = threadIdx.x / 32, row = threadIdx.x % 32 / 4;
     const int last = item.position + item.rows - 1;
@@ -197,11 +198,9 @@ __device__ __forceinline__ void attend_few(const AttentionParams& p, const Item&
     Element* keys = shared + 2 * warp * TILE_ELEMENTS;
     u32 q[DIMS / 16][4];
 
-    constexpr int LANES = 8, PAIRS = DIMS / (2 * LANES);
-    const int flat = threadIdx.x / LANES, dim = 2 * (threadIdx.x % LANES);
-    const int own = flat < flat_rows(item) ? flat_position(item, flat) : -1;
-    float m = 0.f, l = 0.f, split_m = 0.f, split_l = 0.f;
-    float2 o[PAIRS], split_o[PAIRS];
+    typedef Row<THREADS / ROWS> Sharing;
+    const int flat = threadIdx.x / (THREADS / ROWS), own = flat < flat_rows(item) ? flat_position(item, flat) : -1;
+    Sharing whole, part;
 
     for (int start = item.split * SPLIT; start < (item.split + item.splits) * SPLIT && start <= last; start += FEW_TILES * TILE) {
         const int tile = start + warp * TILE, rows = warp < FEW_TILES ? min(TILE, last + 1 - tile) : 0;
@@ -217,7 +216,7 @@ __device__ __forceinline__ void attend_few(const AttentionParams& p, const Item&
             if (rows > 0) copy_late_rows(keys, context, tile, present, rows);
         }
         copies_commit();
-        if (first || start == item.split * SPLIT) load_queries(q, p, item, head, 0);
+        if (start == item.split * SPLIT) load_queries(q, p, item, head, 0);
         first = false;
         if (rows > 0) {
             float s[8][4], tile_m[2], tile_l[2];
@@ -245,44 +244,23 @@ __device__ __forceinline__ void attend_few(const AttentionParams& p, const Item&
         for (int t = 0; t < FEW_TILES; t++) {
             const int at = start + t * TILE;
             if (at > own) break;
-            const float2 later = sums[t * ROWS + flat];
-            const float* from = (const float*)(shared + 2 * t * TILE_ELEMENTS) + flat * DIMS + dim;
-            Factors f = {0.f, 1.f};
-            if (at % SPLIT == 0) split_m = later.x, split_l = later.y;
-            else f = join(split_m, split_l, later.x, later.y);
+            const float* from = (const float*)(shared + 2 * t * TILE_ELEMENTS) + flat * DIMS;
+            float2 later[Sharing::PAIRS];
 #pragma unroll
-            for (int i = 0; i < PAIRS; i++) {
-                const float2 x = *(const float2*)(from + 2 * LANES * i);
-                if (at % SPLIT == 0) split_o[i] = x;
-                else join(split_o[i].x, x.x, f), join(split_o[i].y, x.y, f);
-            }
+            for (int i = 0; i < Sharing::PAIRS; i++) later[i] = *(const float2*)(from + part.dim(i));
+            part.add(t == 0 && (FEW_TILES * TILE == SPLIT || at % SPLIT == 0), sums[t * ROWS + flat], later);
         }
         __syncthreads();
         const int split = start / SPLIT, next = start + FEW_TILES * TILE;
-        if (split * SPLIT > own || next % SPLIT != 0 && next <= last) continue;
-        if (item.partial >= 0) {
+        if (split * SPLIT > own || (next % SPLIT != 0 && next <= last)) continue; // not seen, or not complete
+        if (item.partial < 0) {
+            whole.add(split == 0, make_float2(part.m, part.l), part.o);
+        } else {
             const i64 to = partial(item, head, flat, split);
-            if (dim == 0) p.sums[to] = make_float2(split_m, split_l);
-#pragma unroll
-            for (int i = 0; i < PAIRS; i++)
-                if (dim + 2 * LANES * i < HEAD_DIM) *(float2*)(p.partials + to * HEAD_DIM + dim + 2 * LANES * i) = split_o[i];
-            continue;
-        }
-        Factors f = {0.f, 1.f};
-        if (split == 0) m = split_m, l = split_l;
-        else f = join(m, l, split_m, split_l);
-#pragma unroll
-        for (int i = 0; i < PAIRS; i++) {
-            if (split == 0) o[i] = split_o[i];
-            else join(o[i].x, split_o[i].x, f), join(o[i].y, split_o[i].y, f);
+            part.store_partial(p.sums + to, p.partials + to * HEAD_DIM);
         }
     }
-    if (item.partial >= 0 || own < 0) return;
-    const float inverse = 1.f / l;
-#pragma unroll
-    for (int i = 0; i < PAIRS; i++)
-        if (dim + 2 * LANES * i < HEAD_DIM)
-            store_pair(result(p, item, head, flat) + dim + 2 * LANES * i, o[i].x * inverse, o[i].y * inverse);
+    if (item.partial < 0 && own >= 0) whole.store(result(p, item, head, flat));
 }
 
 // The rows of an item that has more: sets of 64, 16 for each warp.
