@@ -49,7 +49,7 @@ struct Copy {
 struct Thread {
     Fiber fiber;
     uint3 index;
-    u32 number, lane, warp;
+    u32 lane, warp;
     bool at_barrier;
     bool vote;
     // The meeting that it waits at, and what it brings and takes.

@@ -154,7 +154,7 @@ inline void run_block(Machine& m) {
     m.barrier_any = false, m.barrier_all = true, m.barrier_count = 0;
     for (u32 i = 0; i < m.threads; i++) {
         Thread& t = m.thread[i];
-        t.number = i, t.lane = i % warp_lanes, t.warp = i / warp_lanes;
+        t.lane = i % warp_lanes, t.warp = i / warp_lanes;
         t.index = {i % m.block_dim.x, i / m.block_dim.x % m.block_dim.y, i / m.block_dim.x / m.block_dim.y};
         t.at_barrier = false;
         t.copies.clear(), t.groups.clear();

@@ -165,7 +165,8 @@ static Result compile(Program& p, int count, const char* const* options) {
     return SUCCESS;
 }
 
-API int nvrtcVersion(int* major, int* minor) { return *major = 13, *minor = 0, SUCCESS; }
+// The minor version tells builds of the emulator apart, so that no cache of compiled kernels mixes them.
+API int nvrtcVersion(int* major, int* minor) { return *major = 13, *minor = (int)(EMULATED_BUILD % 1000000), SUCCESS; }
 
 static const int architectures[] = {75, 80, 86, 87, 88, 89, 90, 100, 103, 110, 120, 121};
 API int nvrtcGetNumSupportedArchs(int* count) { return *count = sizeof architectures / sizeof *architectures, SUCCESS; }
