@@ -3,6 +3,7 @@
 package kernels
 
 import (
+	"fmt"
 	"math"
 
 	"minisgl/device"
@@ -47,6 +48,8 @@ type Attention struct {
 // attentionUnits is how many splits of rows can have partial results in a step. A context that finds no more room is not cut up.
 const attentionUnits = 4096
 
+const maxHeadDim = 256
+
 // PlanAttention appends the items of a step: longest first, about as many as keep the card's multiprocessors busy where the step
 // has enough to do, and at most AttentionItems(rows). firstTables[i] is where the page table of sequences[i] begins in Tables.
 func (s *Set) PlanAttention(items []AttentionItem, sequences []device.Sequence, firstTables []int32) []AttentionItem {
@@ -78,6 +81,17 @@ func (s *Set) attentionResident() int {
 	return max(1, min(most, (s.info.SharedPerBlock+reserved)/(s.attentionShared()+reserved)))
 }
 
+// checkAttention says whether the kernel can run: its tiles must fit a block's shared memory.
+func (s *Set) checkAttention() error {
+	if s.HeadDim < 2 || s.HeadDim%2 != 0 || s.HeadDim > maxHeadDim {
+		return fmt.Errorf("attention: heads of %d dimensions, want an even number up to %d", s.HeadDim, maxHeadDim)
+	}
+	if need := s.attentionShared(); need > s.info.SharedPerBlock {
+		return fmt.Errorf("attention: heads of %d dimensions need %d bytes of shared memory, a block of %s has %d", s.HeadDim, need, s.info.Name, s.info.SharedPerBlock)
+	}
+	return nil
+}
+
 // attentionShared is the shared memory of a block, as attention.cu and attention_tiles.cuh divide it.
 func (s *Set) attentionShared() int {
 	const warps, rows = attentionThreads / 32, 16
@@ -107,8 +121,13 @@ const attentionThreads = 128
 func (s *Set) Attention(a Attention, maxRows int) driver.Launch {
 	counters := a.Scratch.Offset(s.queueBytes())
 	sums := counters.Offset(int64(attentionUnits * s.KVHeads * 4))
+	params := attentionParams{
+		Step: a.Step.Header, Items: a.Step.Items, Tables: a.Step.Tables,
+		QKV: a.QKV, Keys: a.Keys, Values: a.Values, Out: a.Out,
+		Queue: a.Scratch, Counters: counters, Sums: sums, Partials: sums.Offset(int64(attentionUnits * s.Heads * 8)),
+		QKVStride: int32(a.QKVStride), OutStride: int32(a.OutStride),
+		Scale: float32(float64(a.Scale) * math.Log2E), // the kernel's exponentials are powers of 2
+	}
 	blocks := min(s.AttentionItems(maxRows), s.attentionAim())
-	return s.launch("attention", "attention", [3]int{blocks, s.KVHeads, 1}, attentionThreads, s.attentionShared(), driver.Bytes(&attentionParams{
-		a.Step.Header, a.Step.Items, a.Step.Tables, a.QKV, a.Keys, a.Values, a.Out,
-		a.Scratch, counters, sums, sums.Offset(int64(attentionUnits * s.Heads * 8)), int32(a.QKVStride), int32(a.OutStride), float32(float64(a.Scale) * math.Log2E), 0}))
+	return s.launch("attention", "attention", [3]int{blocks, s.KVHeads, 1}, attentionThreads, s.attentionShared(), driver.Bytes(&params))
 }

@@ -23,7 +23,7 @@ __device__ __forceinline__ void attend(const AttentionParams& p, const Item& ite
                     const Element* key = p.keys + row_of(position);
                     float dot = 0.f;
                     for (int d = 0; d < HEAD_DIM; d++) dot = __fmaf_rn(q[d], key[d], dot);
-                    score[i] = dot * p.scale;
+                    score[i] = __fmul_rn(dot, p.scale);
                 }
                 const float top = warp_max(fmaxf(score[0], score[1]));
                 for (int i = 0; i < 2; i++) {

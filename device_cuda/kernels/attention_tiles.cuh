@@ -70,7 +70,7 @@ __device__ __forceinline__ void weigh(float (&s)[8][4], const int (&visible)[2],
         for (int n = 0; n < 8; n++) top = fmaxf(top, fmaxf(s[n][2 * half], s[n][2 * half + 1]));
         top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 1));
         top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 2));
-        m[half] = visible[half] > 0 ? top * scale : 0.f;
+        m[half] = visible[half] > 0 ? __fmul_rn(top, scale) : 0.f; // never fused with what becomes of m
         float sum = 0.f;
 #pragma unroll
         for (int n = 0; n < 8; n++) {

@@ -73,6 +73,9 @@ func Compile(card *driver.Card, shape Shape, progress func(done float64)) (*Set,
 
 func compile(card *driver.Card, shape Shape, sources []Source, progress func(done float64)) (*Set, error) {
 	set := &Set{Shape: shape, card: card, info: card.Info(), modules: make(map[string]*driver.Module)}
+	if err := set.checkAttention(); err != nil {
+		return nil, err
+	}
 	headers, defines := Headers(), shape.Defines()
 	var (
 		running sync.WaitGroup

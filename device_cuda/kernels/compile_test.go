@@ -76,6 +76,19 @@ func TestCompileNamesWhatIsBroken(t *testing.T) {
 	}
 }
 
+func TestCompileRefusesHeads(t *testing.T) {
+	for dim, want := range map[int]string{17: "17 dimensions, want an even number up to 256", 320: "320 dimensions, want an even number up to 256"} {
+		_, err := Compile(testCard(t), Shape{Heads: 2, KVHeads: 1, HeadDim: dim, PageSize: 16, Vocab: 10}, nil)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("heads of %d dimensions: error %v, want %q", dim, err, want)
+		}
+	}
+	small := Set{Shape: Shape{Element: tensor.BF16, HeadDim: 256}, info: driver.Info{Name: "a small card", SharedPerBlock: 99 << 10}}
+	if err := small.checkAttention(); err == nil || !strings.Contains(err.Error(), "a block of a small card has 101376") {
+		t.Errorf("a small card: error %v", err)
+	}
+}
+
 func TestDefines(t *testing.T) {
 	shape := testShapes[0].shape
 	shape.Element = tensor.F16
