@@ -17,6 +17,13 @@ func init() {
 		Help: "NVIDIA GPU; cuda:1 for the second card (variants: float32)",
 		Auto: 20,
 		Open: open,
+		Count: func() int {
+			n, err := driver.Count(driver.Options{})
+			if err != nil {
+				return 0
+			}
+			return n
+		},
 	})
 }
 
