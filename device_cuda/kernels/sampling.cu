@@ -157,30 +157,31 @@ KERNEL(sample, SamplingParams, draw_threads) {
     if (!p.has(output)) return;
     const OutputParams& o = p.outputs[p.first_output + output];
     const Part part = p.part[output * parts + (int)threadIdx.x % 32];
-    const u64 raw = warp_best(part.raw), best = warp_best(part.best);
+    const int target = o.target, slot = o.slot, penalised = o.penalised, logprobs = o.logprobs; // all on their way at once
+    const float temperature = o.temperature;
+    TokenLogprob* const result = o.result;
     const float* logits = p.logits + (u64)output * p.stride;
 
+    const u64 raw = warp_best(part.raw), best = warp_best(part.best);
     int token = no_token;
-    if (is_sound(raw) && o.target != to_sample) token = o.target;
-    if (is_sound(raw) && o.target == to_sample && is_sound(best)) {
+    if (is_sound(raw) && target != to_sample) token = target;
+    if (is_sound(raw) && target == to_sample && is_sound(best)) {
         token = token_of(best);
-        if (o.temperature > 0) {
+        if (temperature > 0) {
             const float* row = is_adjusted(o) ? p.adjusted + (u64)output * padded_vocab : logits;
             token = draw(row, o, logit_of(best), logit_of(part.best), part.sum);
         }
     }
 
     float logprob = 0;
-    if (o.logprobs >= 0 && token != no_token) {
+    if (logprobs >= 0 && token != no_token) {
         double largest = logit_of(raw), log_sum = log(warp_add(part.raw_sum * exp(logit_of(part.raw) - largest)));
         logprob = (float)((double)logits[token] - largest - log_sum);
         report_likeliest(logits, o, largest, log_sum);
     }
     if (threadIdx.x == 0) {
-        if (o.target == to_sample) {
-            p.last[o.slot] = token;
-            if (o.penalised && token != no_token) p.history[(u64)o.slot * VOCAB + token]++;
-        }
-        *o.result = {token, logprob};
+        if (target == to_sample) p.last[slot] = token;
+        if (target == to_sample && penalised && token != no_token) p.history[(u64)slot * VOCAB + token]++;
+        *result = {token, logprob};
     }
 }

@@ -8,7 +8,7 @@ const float largest_float = 3.402823466e+38f;
 
 const int no_token = -1, to_sample = -1; // device.NoToken, device.Sample
 
-struct TokenLogprob { // kernels.tokenLogprob
+struct TokenLogprob { // device.TokenLogprob
     int token;
     float logprob;
 };
@@ -26,6 +26,8 @@ struct OutputParams { // kernels.OutputParams
 struct ResetParams { // kernels.ResetParams
     int slot, list, prompt, output;
 };
+
+static_assert(sizeof(OutputParams) == 88 && sizeof(ResetParams) == 16 && sizeof(TokenLogprob) == 8, "as in Go");
 
 // The vocabulary in parts: the same cut for every row, so that sums have one order.
 const int parts = 32;

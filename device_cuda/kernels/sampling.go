@@ -24,8 +24,8 @@ type OutputParams struct {
 	List                   int32 // index in StepLayout.Lists of Biases pairs (token, bits of a float32), then Suppressed tokens
 	Biases, Suppressed     int32
 	_                      int32
-	Result                 driver.Ptr // where the outputResult goes
-	Top                    driver.Ptr // where the Logprobs likeliest go, as topLogprobs
+	Result                 driver.Ptr // where the token goes: a device.TokenLogprob in pinned memory
+	Top                    driver.Ptr // where the Logprobs likeliest go
 }
 
 // ResetParams is what the upload holds for each slot whose history is set: struct ResetParams in sampling.cuh.
@@ -35,21 +35,9 @@ type ResetParams struct {
 	Prompt, Output int32
 }
 
-// outputResult is what the card writes into pinned memory for each output: struct OutputResult in sampling.cuh.
-type outputResult struct {
-	Token   int32
-	Logprob float32
-}
-
-type topLogprob struct {
-	Token   int32
-	Logprob float32
-}
-
-const (
-	resultBytes = int(unsafe.Sizeof(outputResult{}))
-	topBytes    = int(unsafe.Sizeof(topLogprob{}))
-)
+// tokenBytes is the size of a device.TokenLogprob: struct TokenLogprob in sampling.cuh. Pinned memory holds one for the token of
+// each output, and behind them those of each output's likeliest tokens.
+const tokenBytes = int(unsafe.Sizeof(device.TokenLogprob{}))
 
 // A Sampling describes the launches that turn the logits of a step's outputs, or of a chunk of them, into results.
 type Sampling struct {
@@ -69,11 +57,11 @@ func (s Shape) HistoryBytes(slots int) int64 { return int64(slots) * int64(s.Voc
 
 // ResultBytes is how much pinned memory the results of these outputs take. It grows with the log-probabilities that they ask for.
 func (s Shape) ResultBytes(outputs []device.Output) int {
-	n := len(outputs) * resultBytes
+	n := len(outputs)
 	for i := range outputs {
-		n += max(0, s.logprobs(outputs[i].Params)) * topBytes
+		n += max(0, s.logprobs(outputs[i].Params))
 	}
-	return n
+	return n * tokenBytes
 }
 
 func (s Shape) logprobs(p *device.Sampling) int { return min(int(p.Logprobs), s.Vocab) }
@@ -81,7 +69,7 @@ func (s Shape) logprobs(p *device.Sampling) int { return min(int(p.Logprobs), s.
 // AppendOutputs appends what the card needs to know of the outputs of a step to params, and their tokens to lists (StepLayout.Lists).
 // Results is the card's address of ResultBytes(outputs) bytes of pinned memory that nothing else uses until ReadResults.
 func (s Shape) AppendOutputs(params []OutputParams, lists []int32, outputs []device.Output, results driver.Ptr) ([]OutputParams, []int32) {
-	top := results.Offset(int64(len(outputs) * resultBytes))
+	top := results.Offset(int64(len(outputs) * tokenBytes))
 	for i := range outputs {
 		o := &outputs[i]
 		p := o.Params
@@ -91,10 +79,10 @@ func (s Shape) AppendOutputs(params []OutputParams, lists []int32, outputs []dev
 			Repetition: p.RepetitionPenalty, Presence: p.PresencePenalty, Frequency: p.FrequencyPenalty,
 			Logprobs: int32(s.logprobs(p)),
 			List:     int32(len(lists)),
-			Result:   results.Offset(int64(i * resultBytes)),
+			Result:   results.Offset(int64(i * tokenBytes)),
 			Top:      top,
 		}
-		top = top.Offset(int64(max(0, q.Logprobs)) * int64(topBytes))
+		top = top.Offset(int64(max(0, q.Logprobs)) * int64(tokenBytes))
 		if o.Target == device.Sample {
 			if p.Penalised() {
 				q.Penalised = 1
@@ -144,18 +132,16 @@ func (s Shape) knows(token int32) bool { return token >= 0 && int(token) < s.Voc
 
 // ReadResults decodes what the card wrote for the outputs that AppendOutputs was given. The slices in results are reused.
 func (s Shape) ReadResults(results []device.Result, outputs []device.Output, pinned []byte) {
-	read := unsafe.Slice((*outputResult)(unsafe.Pointer(unsafe.SliceData(pinned))), len(outputs))
-	rest := pinned[len(outputs)*resultBytes:]
+	read := unsafe.Slice((*device.TokenLogprob)(unsafe.Pointer(unsafe.SliceData(pinned))), len(pinned)/tokenBytes)
+	tops := read[len(outputs):]
 	for i := range outputs {
 		r := &results[i]
-		r.Token, r.Logprob, r.Top = read[i].Token, read[i].Logprob, r.Top[:0]
 		n := max(0, s.logprobs(outputs[i].Params))
+		r.Token, r.Logprob, r.Top = read[i].Token, read[i].Logprob, r.Top[:0]
 		if r.Token != device.NoToken {
-			for _, t := range unsafe.Slice((*topLogprob)(unsafe.Pointer(unsafe.SliceData(rest))), n) {
-				r.Top = append(r.Top, device.TokenLogprob(t))
-			}
+			r.Top = append(r.Top, tops[:n]...)
 		}
-		rest = rest[n*topBytes:]
+		tops = tops[n:]
 	}
 }
 

@@ -52,7 +52,7 @@ func newSampler(t testing.TB, vocab, stride, rows, slots int) *sampler {
 		},
 	}
 	var err error
-	if s.results, err = b.card.AllocPinned(3 * rows * (resultBytes + vocab*topBytes)); err != nil {
+	if s.results, err = b.card.AllocPinned(3 * rows * (1 + vocab) * tokenBytes); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.card.FreePinned(s.results) })
