@@ -94,7 +94,7 @@ func (h *head) runUnit(unit, worker int) {
 	panels := min(headPanels, w.panels()-panel)
 	rows := len(h.chosen)
 	scratch := h.scratch[worker]
-	h.multiply(w, h.in, panel, panels, 0, rows, scratch, headStride)
+	h.multiply(w, h.in, panel, panels, 0, rows, scratch, headStride, worker)
 	first := panel * panelWidth
 	n := min(panels*panelWidth, w.rows-first)
 	for k := range rows {

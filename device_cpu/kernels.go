@@ -23,6 +23,9 @@ type kernels struct {
 	// input's ldw values behind the one before.
 	tileF32 func(c []float32, ldc int, x []float32, ldx int, w0, w1 []float32, ldw, k, rows, add int)
 
+	// quantised multiplies quantised weights as they are; nil if the path expands them to f16.
+	quantised *quantisedKernels
+
 	// The functions below take rows whose length is a multiple of 16.
 
 	// softmax replaces s by exp(scale·(s − max)) and returns the maximum and the sum of the results.

@@ -8,22 +8,31 @@ var nativeVariants = []variant{
 	{
 		kernels: &kernels{
 			name: "avx2", tileRows: 6,
-			tileBF16: tileBF16AVX2, tileF16: tileF16AVX2, tileF32: tileF32AVX2,
+			tileBF16: tileBF16AVX2, tileF16: tileF16AVX2, tileF32: tileF32AVX2, quantised: &avx2Quantised,
 			softmax: softmaxAVX2, silu: siluAVX2, sumSquares: sumSquaresAVX2, scale: scaleAVX2, add: addAVX2, largest: largestAVX2,
 			attention: attentionAVX2,
 		},
 		features: features(cpuid.AVX2, cpuid.FMA3, cpuid.F16C),
 	},
 	{
-		kernels: &kernels{
-			name: "avx512", tileRows: 14,
-			tileBF16: tileBF16AVX512, tileF16: tileF16AVX512, tileF32: tileF32AVX512,
-			softmax: softmaxAVX512, silu: siluAVX512, sumSquares: sumSquaresAVX512, scale: scaleAVX512, add: addAVX512,
-			largest:   largestAVX512,
-			attention: attentionAVX512,
-		},
-		features: features(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512VL, cpuid.AVX512DQ, cpuid.FMA3),
+		kernels:  avx512("avx512", &avx2Quantised),
+		features: features(avx512Features...),
 	},
+	{
+		kernels:  avx512("avx512vnni", &vnniQuantised),
+		features: features(append(avx512Features, cpuid.AVX512VNNI)...),
+	},
+}
+
+var avx512Features = []cpuid.FeatureID{cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512VL, cpuid.AVX512DQ, cpuid.FMA3}
+
+func avx512(name string, quantised *quantisedKernels) *kernels {
+	return &kernels{
+		name: name, tileRows: 14,
+		tileBF16: tileBF16AVX512, tileF16: tileF16AVX512, tileF32: tileF32AVX512, quantised: quantised,
+		softmax: softmaxAVX512, silu: siluAVX512, sumSquares: sumSquaresAVX512, scale: scaleAVX512, add: addAVX512,
+		largest: largestAVX512, attention: attentionAVX512,
+	}
 }
 
 //go:noescape

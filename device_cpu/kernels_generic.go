@@ -15,6 +15,7 @@ var generic = kernels{
 	tileBF16:   tileBF16Generic,
 	tileF16:    tileF16Generic,
 	tileF32:    tileF32Generic,
+	quantised:  &genericQuantised,
 	softmax:    softmaxGeneric,
 	silu:       siluGeneric,
 	sumSquares: sumSquaresGeneric,

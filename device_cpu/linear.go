@@ -25,11 +25,14 @@ type linear struct {
 	rows    int
 	blocks  int // of rows
 	add     bool
+
+	rounding task
 }
 
 func newLinear(r *runner) *linear {
 	l := &linear{runner: r}
 	l.work.run = l.runUnit
+	l.rounding.run = l.roundUnit
 	for range r.pool.threads {
 		l.sums = append(l.sums, make([]float32, (rowBlock+maxTileRows)*unitStride))
 	}
@@ -39,6 +42,7 @@ func newLinear(r *runner) *linear {
 func (l *linear) run(c *operation, op *device.Linear, rows int) {
 	l.op, l.in, l.out, l.rows, l.add = c, l.buffers[op.In], l.buffers[op.Out], rows, op.Residual
 	l.blocks = ceil(rows, rowBlock)
+	l.round(c.weight, l.in, rows)
 	l.pool.run(l.blocks*ceil(c.weight.panels(), unitPanels), &l.work)
 }
 
@@ -49,11 +53,11 @@ func (l *linear) runUnit(unit, worker int) {
 	panel := unit % groups * unitPanels
 	panels := min(unitPanels, w.panels()-panel)
 	if l.op.vector == nil && !l.add {
-		l.multiply(w, l.in, panel, panels, first, end, l.out.data[first*l.out.stride+panel*panelWidth:], l.out.stride)
+		l.multiply(w, l.in, panel, panels, first, end, l.out.data[first*l.out.stride+panel*panelWidth:], l.out.stride, worker)
 		return
 	}
 	sums := l.sums[worker]
-	l.multiply(w, l.in, panel, panels, first, end, sums, unitStride)
+	l.multiply(w, l.in, panel, panels, first, end, sums, unitStride, worker)
 	from, n := panel*panelWidth, panels*panelWidth
 	for row := first; row < end; row++ {
 		sum := sums[(row-first)*unitStride:][:n]
@@ -69,8 +73,38 @@ func (l *linear) runUnit(unit, worker int) {
 	}
 }
 
+// round makes 16-bit numbers of the rows of in if a weight that is to be multiplied with them wants it.
+func (l *linear) round(w *matrix, in buffer, rows int) {
+	l.rounded.cols = w.roundedCols()
+	if l.rounded.cols == 0 {
+		return
+	}
+	l.in, l.rows = in, rows
+	l.pool.run(ceil(rows, rowsPerUnit), &l.rounding)
+}
+
+func (l *linear) roundUnit(unit, _ int) {
+	for row := unit * rowsPerUnit; row < min((unit+1)*rowsPerUnit, l.rows); row++ {
+		l.rounded.setRow(l.kernels.quantised, row, l.in.row(row))
+	}
+}
+
 // multiply computes the outputs of some panels of a weight for rows first to end of in, into c.
-func (r *runner) multiply(w *matrix, in buffer, panel, panels, first, end int, c []float32, stride int) {
+func (r *runner) multiply(w *matrix, in buffer, panel, panels, first, end int, c []float32, stride, worker int) {
+	for from := 0; from < panels; {
+		p := w.part(panel + from)
+		local := panel + from - p.first/panelWidth
+		n := min(panels-from, p.panels()-local)
+		if p.format != nil {
+			r.multiplyQuantised(p, local, n, first, end, c[from*panelWidth:], stride, &r.unpacked[worker])
+		} else {
+			r.multiplyPlain(p, in, local, n, first, end, c[from*panelWidth:], stride)
+		}
+		from += n
+	}
+}
+
+func (r *runner) multiplyPlain(w *packed, in buffer, panel, panels, first, end int, c []float32, stride int) {
 	tiles := ceil(end-first, r.kernels.tileRows)
 	block := inputBlock
 	if tiles == 1 {

@@ -47,7 +47,7 @@ func (r *runner) load(threads int) error {
 	for _, w := range weights {
 		weightBytes += w.packed.bytes()
 	}
-	scratchBytes := r.layout()
+	scratchBytes := r.layout(threads)
 	if err := r.choosePages(weightBytes, scratchBytes); err != nil {
 		return err
 	}
@@ -89,11 +89,10 @@ func (r *runner) compile() ([]packing, error) {
 				return known.packed, nil
 			}
 		}
-		dtype, err := packedType(w)
+		m, err := newMatrix(w, r.kernels)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", label, err)
 		}
-		m := &matrix{dtype: dtype, rows: w.Rows(), cols: w.Cols()}
 		weights = append(weights, packing{w, m})
 		return m, nil
 	}
@@ -176,32 +175,35 @@ func megabytes(bytes int64) string { return fmt.Sprintf("%.1f MB", float64(bytes
 // pack fills the weights' memory, all threads at once.
 func (r *runner) pack(weights []packing) error {
 	scratch := make([]packScratch, r.pool.threads)
+	var parts []*packed
 	var total, done int
 	for _, w := range weights {
-		w.packed.allocate(r.weights)
-		total += w.packed.values()
+		for _, p := range w.packed.parts {
+			p.data = take[byte](r.weights, int(p.bytes()))
+			parts = append(parts, p)
+			total += p.values()
+		}
 	}
-	for _, w := range weights {
+	for _, p := range parts {
 		var tooLarge atomic.Bool
 		t := task{func(panel, worker int) {
-			if !w.packed.packPanel(w.source, panel, &scratch[worker]) {
+			if !p.packPanel(panel, &scratch[worker]) {
 				tooLarge.Store(true)
 			}
 		}}
-		r.pool.run(w.packed.panels(), &t)
+		r.pool.run(p.panels(), &t)
 		if tooLarge.Load() {
-			w.packed.dtype = tensor.F32
-			a, err := newArena(w.packed.bytes())
+			p.dtype = tensor.F32
+			a, err := newArena(p.bytes())
 			if err != nil {
 				return fmt.Errorf("%w: weights beyond the range of f16: %w", device.ErrMemory, err)
 			}
 			r.large = append(r.large, a)
-			r.memory.Weights += w.packed.bytes()
-			w.packed.half = nil
-			w.packed.allocate(a)
-			r.pool.run(w.packed.panels(), &t)
+			r.memory.Weights += p.bytes()
+			p.data = take[byte](a, int(p.bytes()))
+			r.pool.run(p.panels(), &t)
 		}
-		done += w.packed.values()
+		done += p.values()
 		if r.options.Progress != nil {
 			r.options.Progress(float64(done) / float64(total))
 		}

@@ -4,131 +4,86 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"unsafe"
 
 	"minisgl/device"
+	"minisgl/device_cpu/internal/layout"
 	"minisgl/tensor"
 )
 
-// panelWidth is the number of outputs whose weights lie together: for each input, one row of 32.
-const panelWidth = 32
-
-// A matrix is a packed weight: panels of 32 outputs, the last one filled up with zeros; in a panel the inputs one behind the
-// other, and for each of them its 32 weights. One order serves every instruction set and every number of rows.
-//
-// bfloat16 rows are interleaved, outputs j and j+16 side by side (bf16Place): a 32-bit word then turns into the two as
-// float32 by a shift and a mask, which is cheaper than to widen 16-bit words.
-type matrix struct {
-	dtype  tensor.DType // BF16, F16 or F32
-	rows   int          // outputs
-	cols   int          // inputs
-	half   []uint16     // BF16 and F16
-	single []float32    // F32
-}
-
-func bf16Place(j int) int { return j%(panelWidth/2)*2 + j/(panelWidth/2) }
-
-func (m *matrix) panels() int { return ceil(m.rows, panelWidth) }
-
-// values is the number of weights, padding included.
-func (m *matrix) values() int { return m.panels() * m.cols * panelWidth }
-
-// bytes is the room that the weights take.
-func (m *matrix) bytes() int64 {
-	if m.dtype == tensor.F32 {
-		return room[float32](m.values())
+// keptType is the type in which weights of a type are kept: their own, but f16 for quantised ones that the kernels do not read.
+func keptType(t tensor.DType, kernels *kernels) tensor.DType {
+	if t.Quantised() && (kernels.quantised == nil || layout.Of(t) == nil) {
+		return tensor.F16
 	}
-	return room[uint16](m.values())
+	return t
 }
 
-func (m *matrix) allocate(a *arena) {
-	if m.dtype == tensor.F32 {
-		m.single = take[float32](a, m.values())
-	} else {
-		m.half = take[uint16](a, m.values())
-	}
-}
-
-// tile multiplies rows of x, which starts at input k, by n inputs of a panel.
-func (m *matrix) tile(kernels *kernels, panel, k, n int, c []float32, ldc int, x []float32, ldx, rows, add int) {
-	at := (panel*m.cols + k) * panelWidth
-	switch m.dtype {
-	case tensor.BF16:
-		kernels.tileBF16(c, ldc, x, ldx, m.half[at:at+n*panelWidth], n, rows, add)
-	case tensor.F16:
-		kernels.tileF16(c, ldc, x, ldx, m.half[at:at+n*panelWidth], n, rows, add)
-	case tensor.F32:
-		w := m.single[at : at+n*panelWidth]
-		kernels.tileF32(c, ldc, x, ldx, w, w[panelWidth/2:], panelWidth, n, rows, add)
-	}
-}
-
-// row writes the weights of output i, which is how embeddings are read, tied to the LM head or not.
-func (m *matrix) row(dst []float32, i int) {
-	panel, j := i/panelWidth, i%panelWidth
-	at := panel * m.cols * panelWidth
-	switch m.dtype {
-	case tensor.BF16:
-		at += bf16Place(j)
-		for k := range dst[:m.cols] {
-			dst[k] = tensor.BF16ToFloat32(m.half[at+k*panelWidth])
-		}
-	case tensor.F16:
-		for k := range dst[:m.cols] {
-			dst[k] = tensor.F16ToFloat32(m.half[at+j+k*panelWidth])
-		}
-	case tensor.F32:
-		for k := range dst[:m.cols] {
-			dst[k] = m.single[at+j+k*panelWidth]
-		}
-	}
-}
-
-// packedType is the type in which a weight is kept. Quantised types become f16; parts of different types become f32 unless
-// f16 holds them all.
-func packedType(w device.Matrix) (tensor.DType, error) {
-	var types [256]int
+// newMatrix says how a weight is to be packed: each run of tensors of one type by itself if they fill whole panels. Else all
+// become f16 if they are quantised, f32 if not.
+func newMatrix(w device.Matrix, kernels *kernels) (*matrix, error) {
+	m := &matrix{rows: w.Rows(), cols: w.Cols()}
+	whole := true
 	for _, t := range w.Parts {
 		if !t.DType.Float() {
-			return tensor.Invalid, fmt.Errorf("tensor %q: a weight cannot be of type %s", t.Name, t.DType)
+			return nil, fmt.Errorf("tensor %q: a weight cannot be of type %s", t.Name, t.DType)
 		}
-		if t.DType.Quantised() {
-			types[tensor.F16]++
-		} else {
-			types[t.DType]++
+		dtype := keptType(t.DType, kernels)
+		if n := len(m.parts); n == 0 || m.parts[n-1].dtype != dtype {
+			first := 0
+			if n > 0 {
+				first = m.parts[n-1].first + m.parts[n-1].rows
+			}
+			whole = whole && first%panelWidth == 0
+			p := &packed{dtype: dtype, first: first, cols: m.cols, format: layout.Of(dtype)}
+			if p.format != nil {
+				p.kernels = kernels.quantised.formats[dtype]
+			}
+			m.parts = append(m.parts, p)
+		}
+		p := m.parts[len(m.parts)-1]
+		p.source.Parts = append(p.source.Parts, t)
+		p.rows += t.Rows()
+	}
+	if whole {
+		return m, nil
+	}
+	all := &packed{source: w, dtype: tensor.F16, rows: m.rows, cols: m.cols}
+	for _, p := range m.parts {
+		if !p.dtype.Quantised() && p.dtype != tensor.F16 {
+			all.dtype = tensor.F32
 		}
 	}
-	for _, dtype := range []tensor.DType{tensor.BF16, tensor.F16} {
-		if types[dtype] == len(w.Parts) {
-			return dtype, nil
-		}
-	}
-	return tensor.F32, nil
+	m.parts = []*packed{all}
+	return m, nil
 }
 
 // packPanel fills one panel from the weight's rows. It reports false if a value is too large for f16.
-func (m *matrix) packPanel(w device.Matrix, panel int, scratch *packScratch) bool {
+func (p *packed) packPanel(panel int, scratch *packScratch) bool {
 	sources := scratch.rows[:0]
 	defer func() { scratch.rows = sources[:0] }()
 	first := panel * panelWidth
-	end := min(first+panelWidth, m.rows)
+	end := min(first+panelWidth, p.rows)
 	base := 0
 	plain := true
-	for _, t := range w.Parts {
+	for _, t := range p.source.Parts {
 		rows := t.Rows()
 		for i := max(first-base, 0); i < min(end-base, rows); i++ {
 			sources = append(sources, t.Row(i))
-			if t.DType != m.dtype {
+			if t.DType != p.dtype {
 				plain = false
 			}
 		}
 		base += rows
 	}
-	if plain {
-		m.packPlain(sources, panel, scratch)
-		return true
+	switch {
+	case !plain:
+		return p.packConverted(first, end, scratch)
+	case p.format != nil:
+		p.packQuantised(sources, panel)
+	default:
+		p.packPlain(sources, panel, scratch)
 	}
-	return m.packConverted(w, first, end, scratch)
+	return true
 }
 
 // packScratch is what one thread needs to pack.
@@ -147,28 +102,28 @@ func (s *packScratch) zeros(n int) []byte {
 }
 
 // packPlain reorders weights whose type stays.
-func (m *matrix) packPlain(sources [][]byte, panel int, scratch *packScratch) {
-	at := panel * m.cols * panelWidth
-	if m.dtype == tensor.F32 {
+func (p *packed) packPlain(sources [][]byte, panel int, scratch *packScratch) {
+	if p.dtype == tensor.F32 {
+		single := as[float32](p.panel(panel))
 		for j, source := range sources {
-			for k := range m.cols {
-				m.single[at+k*panelWidth+j] = math.Float32frombits(binary.LittleEndian.Uint32(source[4*k:]))
+			for k := range p.cols {
+				single[k*panelWidth+j] = math.Float32frombits(binary.LittleEndian.Uint32(source[4*k:]))
 			}
 		}
 		return
 	}
 	// Two outputs share a 32-bit word. Rows that are not there are read as zeros.
-	words := unsafe.Slice((*uint32)(unsafe.Pointer(&m.half[at])), m.cols*panelWidth/2)
+	words := as[uint32](p.panel(panel))
 	var lower, upper [panelWidth / 2][]byte
 	for j := range panelWidth {
-		source := scratch.zeros(2 * m.cols)
+		source := scratch.zeros(2 * p.cols)
 		if j < len(sources) {
 			source = sources[j]
 		}
 		switch {
-		case m.dtype == tensor.BF16 && j < panelWidth/2:
+		case p.dtype == tensor.BF16 && j < panelWidth/2:
 			lower[j] = source
-		case m.dtype == tensor.BF16:
+		case p.dtype == tensor.BF16:
 			upper[j-panelWidth/2] = source
 		case j%2 == 0:
 			lower[j/2] = source
@@ -176,7 +131,7 @@ func (m *matrix) packPlain(sources [][]byte, panel int, scratch *packScratch) {
 			upper[j/2] = source
 		}
 	}
-	whole := m.cols / 4 * 4
+	whole := p.cols / 4 * 4
 	for k := 0; k < whole; k += 4 {
 		block := (*[4 * panelWidth / 2]uint32)(words[k*panelWidth/2:])
 		for j := range panelWidth / 2 {
@@ -188,7 +143,7 @@ func (m *matrix) packPlain(sources [][]byte, panel int, scratch *packScratch) {
 			block[j+panelWidth*3/2] = uint32(a)>>16 | uint32(b)&0xffff0000
 		}
 	}
-	for k := whole; k < m.cols; k++ {
+	for k := whole; k < p.cols; k++ {
 		for j := range panelWidth / 2 {
 			a, b := binary.LittleEndian.Uint16(lower[j][2*k:]), binary.LittleEndian.Uint16(upper[j][2*k:])
 			words[k*panelWidth/2+j] = uint32(a) | uint32(b)<<16
@@ -197,24 +152,25 @@ func (m *matrix) packPlain(sources [][]byte, panel int, scratch *packScratch) {
 }
 
 // packConverted goes through float32.
-func (m *matrix) packConverted(w device.Matrix, first, end int, scratch *packScratch) bool {
-	at := first * m.cols
-	if cap(scratch.values) < m.cols {
-		scratch.values = make([]float32, m.cols)
+func (p *packed) packConverted(first, end int, scratch *packScratch) bool {
+	panel := p.panel(first / panelWidth)
+	half, single := as[uint16](panel), as[float32](panel)
+	if cap(scratch.values) < p.cols {
+		scratch.values = make([]float32, p.cols)
 	}
-	values := scratch.values[:m.cols]
+	values := scratch.values[:p.cols]
 	fits := true
 	for i := first; i < end; i++ {
 		j := i - first
-		part, row := w.Parts, i
+		part, row := p.source.Parts, i
 		for row >= part[0].Rows() {
 			row -= part[0].Rows()
 			part = part[1:]
 		}
 		part[0].Float32Row(values, row)
-		if m.dtype == tensor.F32 {
+		if p.dtype == tensor.F32 {
 			for k, v := range values {
-				m.single[at+k*panelWidth+j] = v
+				single[k*panelWidth+j] = v
 			}
 			continue
 		}
@@ -223,7 +179,7 @@ func (m *matrix) packConverted(w device.Matrix, first, end int, scratch *packScr
 			if h&0x7fff == 0x7c00 && !math.IsInf(float64(v), 0) {
 				fits = false
 			}
-			m.half[at+k*panelWidth+j] = h
+			half[k*panelWidth+j] = h
 		}
 	}
 	return fits

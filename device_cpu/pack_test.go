@@ -36,16 +36,15 @@ func encode(t testing.TB, name string, dtype tensor.DType, rows, cols int, value
 }
 
 // pack packs a weight as Load does.
-func pack(t testing.TB, parts ...*tensor.Tensor) *matrix {
+func pack(t testing.TB, kernels *kernels, parts ...*tensor.Tensor) *matrix {
 	t.Helper()
-	r := &runner{pool: newPool(2)}
+	r := &runner{pool: newPool(2), kernels: kernels}
 	defer r.pool.close()
 	w := device.Matrix{Parts: parts}
-	dtype, err := packedType(w)
+	m, err := newMatrix(w, kernels)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &matrix{dtype: dtype, rows: w.Rows(), cols: w.Cols()}
 	if r.weights, err = newArena(m.bytes()); err != nil {
 		t.Fatal(err)
 	}
@@ -59,18 +58,19 @@ func pack(t testing.TB, parts ...*tensor.Tensor) *matrix {
 // Whatever the shape and the parts, the rows that are read back are the tensors'.
 func TestPackedRows(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
+	var u unpacked
 	for _, c := range []struct {
 		parts []tensor.DType
 		rows  []int
 		cols  int
-		want  tensor.DType
+		want  []tensor.DType
 	}{
-		{[]tensor.DType{tensor.BF16}, []int{64}, 32, tensor.BF16},
-		{[]tensor.DType{tensor.BF16, tensor.BF16, tensor.BF16}, []int{33, 7, 24}, 13, tensor.BF16},
-		{[]tensor.DType{tensor.F16}, []int{1}, 1, tensor.F16},
-		{[]tensor.DType{tensor.F16, tensor.F16}, []int{31, 40}, 50, tensor.F16},
-		{[]tensor.DType{tensor.F32}, []int{70}, 9, tensor.F32},
-		{[]tensor.DType{tensor.F32, tensor.BF16, tensor.F16}, []int{5, 50, 3}, 10, tensor.F32},
+		{[]tensor.DType{tensor.BF16}, []int{64}, 32, []tensor.DType{tensor.BF16}},
+		{[]tensor.DType{tensor.BF16, tensor.BF16, tensor.BF16}, []int{33, 7, 24}, 13, []tensor.DType{tensor.BF16}},
+		{[]tensor.DType{tensor.F16}, []int{1}, 1, []tensor.DType{tensor.F16}},
+		{[]tensor.DType{tensor.F16, tensor.F16}, []int{31, 40}, 50, []tensor.DType{tensor.F16}},
+		{[]tensor.DType{tensor.F32}, []int{70}, 9, []tensor.DType{tensor.F32}},
+		{[]tensor.DType{tensor.F32, tensor.BF16, tensor.F16}, []int{5, 50, 3}, 10, []tensor.DType{tensor.F32}},
 	} {
 		t.Run(fmt.Sprint(c.parts, c.rows, c.cols), func(t *testing.T) {
 			var parts []*tensor.Tensor
@@ -79,13 +79,17 @@ func TestPackedRows(t *testing.T) {
 				parts = append(parts, encode(t, fmt.Sprint(i), dtype, c.rows[i], c.cols, randomFloats(r, c.rows[i]*c.cols)))
 				want = append(want, parts[i].Float32()...)
 			}
-			m := pack(t, parts...)
-			if m.dtype != c.want {
-				t.Errorf("packed as %s, want %s", m.dtype, c.want)
+			m := pack(t, &generic, parts...)
+			var types []tensor.DType
+			for _, p := range m.parts {
+				types = append(types, p.dtype)
+			}
+			if !slices.Equal(types, c.want) {
+				t.Errorf("packed as %s, want %s", types, c.want)
 			}
 			got := make([]float32, c.cols)
 			for i := range m.rows {
-				m.row(got, i)
+				m.row(got, i, &u)
 				if !slices.Equal(got, want[i*c.cols:(i+1)*c.cols]) {
 					t.Fatalf("row %d is %v, want %v", i, got, want[i*c.cols:(i+1)*c.cols])
 				}
@@ -104,24 +108,25 @@ func TestPackedBeyondF16(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := pack(t, x)
+	kernels := generic
+	kernels.quantised = nil
+	m := pack(t, &kernels, x)
 	got := make([]float32, 32)
-	m.row(got, 0)
-	if m.dtype != tensor.F32 || got[0] != 127000 || got[1] != 1000 {
-		t.Errorf("packed as %s, row %v", m.dtype, got)
+	m.row(got, 0, nil)
+	if m.parts[0].dtype != tensor.F32 || got[0] != 127000 || got[1] != 1000 {
+		t.Errorf("packed as %s, row %v", m.parts[0].dtype, got)
 	}
 }
 
 func BenchmarkPack(b *testing.B) {
 	const rows, cols = 4096, 896
 	x := encode(b, "w", tensor.BF16, rows, cols, make([]float32, rows*cols))
-	m := pack(b, x)
-	w := device.Matrix{Parts: []*tensor.Tensor{x}}
+	m := pack(b, &generic, x)
 	var scratch packScratch
 	b.SetBytes(2 * rows * cols)
 	for b.Loop() {
 		for panel := range m.panels() {
-			m.packPanel(w, panel, &scratch)
+			m.parts[0].packPanel(panel, &scratch)
 		}
 	}
 }

@@ -31,10 +31,10 @@ func newRowwise(r *runner) *rowwise {
 }
 
 // eachRow makes a unit's work of a row's.
-func (w *rowwise) eachRow(do func(row int)) func(unit, worker int) {
-	return func(unit, _ int) {
+func (w *rowwise) eachRow(do func(row, worker int)) func(unit, worker int) {
+	return func(unit, worker int) {
 		for row := unit * rowsPerUnit; row < min((unit+1)*rowsPerUnit, w.rows); row++ {
-			do(row)
+			do(row, worker)
 		}
 	}
 }
@@ -46,8 +46,8 @@ func (w *rowwise) embed(c *operation, tokens []int32, out buffer) {
 	w.runRows(&w.embedding)
 }
 
-func (w *rowwise) embedRow(row int) {
-	w.op.weight.row(w.out.row(row), int(w.tokens[row]))
+func (w *rowwise) embedRow(row, worker int) {
+	w.op.weight.row(w.out.row(row), int(w.tokens[row]), &w.unpacked[worker])
 }
 
 func (w *rowwise) norm(c *operation, op *device.RMSNorm, rows int) {
@@ -55,7 +55,7 @@ func (w *rowwise) norm(c *operation, op *device.RMSNorm, rows int) {
 	w.runRows(&w.normalising)
 }
 
-func (w *rowwise) normRow(row int) {
+func (w *rowwise) normRow(row, _ int) {
 	w.normalise(w.out.row(row), w.in.row(row), w.op.vector, w.in.width, w.op.Op.(*device.RMSNorm).Eps)
 }
 
@@ -102,7 +102,7 @@ func (w *rowwise) rotaryStore(c *operation, op *device.RotaryStore) {
 	w.runRows(&w.rotating)
 }
 
-func (w *rowwise) rotaryStoreRow(row int) {
+func (w *rowwise) rotaryStoreRow(row, _ int) {
 	op := w.op.Op.(*device.RotaryStore)
 	p := w.program
 	dim, half := p.HeadDim, p.HeadDim/2

@@ -20,12 +20,14 @@ type runner struct {
 	weights, kvMemory, activations *arena
 	large                          []*arena // weights that did not fit their type
 
-	checker *device.Checker
-	pool    *pool
-	kv      *kvCache
-	ops     []operation
-	buffers []buffer
-	selects int // index of the first SelectRows, from which on there is a row for each output
+	checker  *device.Checker
+	pool     *pool
+	kv       *kvCache
+	ops      []operation
+	buffers  []buffer
+	rounded  rounded    // the rows that are being multiplied
+	unpacked []unpacked // of each worker
+	selects  int        // index of the first SelectRows, from which on there is a row for each output
 
 	slabRows int
 	slots    []slot

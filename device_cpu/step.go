@@ -27,7 +27,7 @@ type piece struct {
 }
 
 // layout sets the buffers' shapes and returns the bytes they need together.
-func (r *runner) layout() int64 {
+func (r *runner) layout(threads int) int64 {
 	r.slabRows = min(slabRows, r.options.MaxRows)
 	var bytes int64
 	rows := r.bufferRows()
@@ -36,6 +36,14 @@ func (r *runner) layout() int64 {
 		stride := (roundUp(info.Width, panelWidth)/(cacheLine/4) | 1) * (cacheLine / 4)
 		r.buffers = append(r.buffers, buffer{width: info.Width, stride: stride})
 		bytes += room[float32](rows[i] * stride)
+	}
+	for i := range r.ops {
+		if w := r.ops[i].weight; w != nil {
+			r.rounded.stride = max(r.rounded.stride, roundedStride(w.roundedCols()))
+		}
+	}
+	if r.rounded.stride > 0 {
+		bytes += room[byte](r.slabRows*r.rounded.stride) + int64(threads)*unpackedRoom()
 	}
 	return bytes
 }
@@ -62,6 +70,13 @@ func (r *runner) allocate() {
 	r.angles = [2][]float64{make([]float64, half), make([]float64, half)}
 	for i, rows := range r.bufferRows() {
 		r.buffers[i].data = take[float32](r.activations, rows*r.buffers[i].stride)
+	}
+	r.rounded.data = take[byte](r.activations, r.slabRows*r.rounded.stride)
+	r.unpacked = make([]unpacked, r.pool.threads)
+	for i := range r.unpacked {
+		if r.rounded.stride > 0 {
+			r.unpacked[i].allocate(r.activations)
+		}
 	}
 	r.linear = newLinear(r)
 	r.attention = newAttention(r)
@@ -175,6 +190,7 @@ func (r *runner) runOutputs(s *device.Step, chosen []int32, first int) {
 				copy(out.row(k)[:out.width], in.row(int(s.Outputs[output].Row) - first)[:in.width])
 			}
 		case *device.LMHead:
+			r.linear.round(r.ops[i].weight, r.buffers[op.In], len(chosen))
 			r.head.run(&r.ops[i], op, s, chosen)
 		default:
 			r.runOp(i, nil, len(chosen))

@@ -61,13 +61,13 @@ func dequantiseQ5_1(dst []float32, block []byte) {
 	}
 }
 
-// superScale returns the 6-bit scale and offset of sub-block j of a Q4_K or Q5_K block, which are packed in 12 bytes:
+// SuperScale returns the 6-bit scale and offset of sub-block j of a Q4_K or Q5_K block, which are packed in 12 bytes:
 // the first four pairs in the low six bits of bytes 0–7, the other four in bytes 8–11 and the high bits of bytes 0–7.
-func superScale(packed []byte, j int) (scale, offset float32) {
+func SuperScale(packed []byte, j int) (scale, offset uint8) {
 	if j < 4 {
-		return float32(packed[j] & 63), float32(packed[j+4] & 63)
+		return packed[j] & 63, packed[j+4] & 63
 	}
-	return float32(packed[j+4]&15 | packed[j-4]>>6<<4), float32(packed[j+4]>>4 | packed[j]>>6<<4)
+	return packed[j+4]&15 | packed[j-4]>>6<<4, packed[j+4]>>4 | packed[j]>>6<<4
 }
 
 // Q4_K is {f16 scale, offset; scales[12]; q[128]}, eight sub-blocks of 32: scale·s·q - offset·o. Sub-blocks 2j and 2j+1 are
@@ -76,8 +76,8 @@ func dequantiseQ4_K(dst []float32, block []byte) {
 	scale, offset := half(block), half(block[2:])
 	packed, quants := block[4:16], block[16:144]
 	for j := range 8 {
-		s, o := superScale(packed, j)
-		s, o = scale*s, offset*o
+		first, second := SuperScale(packed, j)
+		s, o := scale*float32(first), offset*float32(second)
 		shift := j % 2 * 4
 		for i, q := range quants[j/2*32:][:32] {
 			dst[j*32+i] = float32(s*float32(q>>shift&15)) - o
@@ -91,8 +91,8 @@ func dequantiseQ5_K(dst []float32, block []byte) {
 	scale, offset := half(block), half(block[2:])
 	packed, high, quants := block[4:16], block[16:48], block[48:176]
 	for j := range 8 {
-		s, o := superScale(packed, j)
-		s, o = scale*s, offset*o
+		first, second := SuperScale(packed, j)
+		s, o := scale*float32(first), offset*float32(second)
 		shift := j % 2 * 4
 		for i, q := range quants[j/2*32:][:32] {
 			dst[j*32+i] = float32(s*float32(q>>shift&15|high[i]>>j&1<<4)) - o

@@ -1,6 +1,10 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+
+	"minisgl/device_cpu/internal/layout"
+)
 
 // An isa is what the kernels of AVX-512 and AVX2 differ in.
 type isa struct {
@@ -10,11 +14,15 @@ type isa struct {
 	rows   int    // rows of a tile: 2·rows sums, two weights, one activation and one mask fit the registers
 	xor    string
 	and    string
+	or     string
+	load   string
+	vnni   bool // VPDPWSSD instead of VPMADDWD and VPADDD
 }
 
 var (
-	avx512 = isa{"AVX512", "Z", 16, 14, "VPXORD", "VPANDD"}
-	avx2   = isa{"AVX2", "Y", 8, 6, "VPXOR", "VPAND"}
+	avx512 = isa{"AVX512", "Z", 16, 14, "VPXORD", "VPANDD", "VPORD", "VMOVDQU32", false}
+	avx2   = isa{"AVX2", "Y", 8, 6, "VPXOR", "VPAND", "VPOR", "VMOVDQU", false}
+	vnni   = isa{"VNNI", "Z", 16, 0, "VPXORD", "VPANDD", "VPORD", "VMOVDQU32", true}
 )
 
 func (s isa) r(i int) string { return fmt.Sprintf("%s%d", s.reg, i) }
@@ -33,6 +41,15 @@ func writeAMD64(f *file, s isa) {
 	writeScale(f, s)
 	writeAdd(f, s)
 	writeMax(f, s)
+}
+
+// writeQuantised writes the kernels of quantised weights.
+func writeQuantised(f *file, s isa) {
+	for i := range layout.Formats {
+		writeUnpack(f, s, &layout.Formats[i])
+		writeFew(f, s, &layout.Formats[i])
+	}
+	writeDot(f, s)
 }
 
 // A part of a panel is what one pass over the inputs computes for all rows of a tile: each of its vectors of sums lies at a
