@@ -63,7 +63,7 @@ template <int GROUPS> struct Weights {
         count = max(0, min(p.split, p.blocks - first_block));
         shared = of_block + warp * (GROUPS * p.resident * 512);
     }
-    static __device__ __forceinline__ int bytes(const LinearParams& p) { return SPLITS * GROUPS * p.resident * 512; }
+    static __device__ __forceinline__ int bytes(const LinearParams& p) { return min(p.blocks, SPLITS * p.resident) * GROUPS * 512; }
     // Begins to copy blocks begin … begin+resident of the split.
     __device__ __forceinline__ void copy(const LinearParams& p, int begin) const {
         const int n = min(p.resident, count - begin), lane = threadIdx.x % 32, last_group = (p.out + 7) / 8 - 1;
@@ -92,33 +92,31 @@ template <int GROUPS> struct Weights {
     }
 };
 
-// Products of at most 8 rows. X comes into shared memory too, in one go. With NORM it comes as floats, which a lane normalises on
-// their way to the product.
-template <int GROUPS, bool NORM> __device__ __forceinline__ void few(const LinearParams& p) {
-    enum { ROWS = 8 };
+// Products of at most 8 rows that are normalised first. X comes into shared memory as floats, in one go; a lane normalises them on their
+// way to the product, DEPTH blocks at a time.
+template <int GROUPS> __device__ __forceinline__ void normed(const LinearParams& p) {
+    enum { ROWS = 8, DEPTH = 2 };
     SHARED(u8, shared);
     dependents();
 
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, q = lane % 4, width = p.blocks * 32;
+    const int stride = width + 4; // a row begins 16 bytes further on in the banks, so that reads meet no conflicts
     const Weights<GROUPS> weights(p, shared);
     float* partials = (float*)(shared + weights.bytes(p));
-    float* scales = partials + SPLITS * GROUPS * ROWS * 8;
-    float* norm = scales + ROWS;
-    // Rows of floats begin 16 bytes further on in the banks, rows of Elements 64 bytes, so that reads meet no conflicts.
-    float* floats = norm + width;
-    u8* elements = (u8*)norm + warp * p.held * ((p.split | 1) * 64);
+    float *scales = partials + SPLITS * GROUPS * ROWS * 8, *norm = scales + ROWS, *floats = norm + width;
 
     weights.copy(p, 0);
     const int rows = rows_of(p), first_row = blockIdx.y * ROWS, count = min((int)ROWS, rows - first_row);
-    const bool by_chunks = NORM && p.in % 4 == 0 && p.x_stride % 4 == 0;
-    if (NORM) {
+    const bool by_chunks = p.in % 4 == 0 && p.x_stride % 4 == 0;
+    auto copy_row = [&](float* to, const float* from) {
         if (by_chunks) {
-            for (int i = threadIdx.x; i < p.in / 4; i += THREADS) copy16(norm + 4 * i, p.norm + 4 * i);
+            for (int i = threadIdx.x; i < p.in / 4; i += THREADS) copy16(to + 4 * i, from + 4 * i);
         } else {
-            for (int i = threadIdx.x; i < p.in; i += THREADS) norm[i] = p.norm[i];
+            for (int i = threadIdx.x; i < p.in; i += THREADS) to[i] = from[i];
         }
-        for (int i = p.in + threadIdx.x; i < width; i += THREADS) norm[i] = 0.f;
-    }
+        for (int i = p.in + threadIdx.x; i < width; i += THREADS) to[i] = 0.f;
+    };
+    copy_row(norm, p.norm);
     Results<ROWS, GROUPS> results;
     results.fetch_constants(p, first_row, rows);
     wait();
@@ -126,65 +124,49 @@ template <int GROUPS, bool NORM> __device__ __forceinline__ void few(const Linea
         copies_wait<0>();
         return;
     }
-    if (NORM) {
-        for (int r = 0; r < count; r++) {
-            const int source = p.selected ? p.selected[p.first_row + first_row + r] : first_row + r;
-            const float* from = (const float*)p.x + (i64)source * p.x_stride;
-            float* to = floats + r * (width + 4);
-            if (by_chunks) {
-                for (int i = threadIdx.x; i < p.in / 4; i += THREADS) copy16(to + 4 * i, from + 4 * i);
-            } else {
-                for (int i = threadIdx.x; i < p.in; i += THREADS) to[i] = from[i];
-            }
-            for (int i = p.in + threadIdx.x; i < width; i += THREADS) to[i] = 0.f;
-        }
-    } else {
-        const u8* from = (const u8*)((const Element*)p.x + (i64)first_row * p.x_stride) + weights.first_block * 64;
-        for (int r = 0; r < count; r++)
-            for (int i = lane; i < weights.count * 4; i += 32) copy16(elements + r * ((p.split | 1) * 64) + i * 16, from + (i64)r * p.x_stride * (int)sizeof(Element) + i * 16);
+    for (int r = 0; r < count; r++) {
+        const int source = p.selected ? p.selected[p.first_row + first_row + r] : first_row + r;
+        copy_row(floats + r * stride, (const float*)p.x + (i64)source * p.x_stride);
     }
     copies_commit();
     results.fetch(p, first_row, rows);
     copies_wait<0>();
-    if (NORM) {
-        __syncthreads();
-        if (warp < count) {
-            const float scale = rms_scale<8>(floats + warp * (width + 4), p.in, p.eps);
-            if (lane == 0) scales[warp] = scale;
-        }
-        __syncthreads();
-    } else {
-        __syncwarp();
+    __syncthreads();
+    if (warp < count) {
+        const float scale = rms_scale<8>(floats + warp * stride, p.in, p.eps);
+        if (lane == 0) scales[warp] = scale;
     }
+    __syncthreads();
 
     float sums[GROUPS][4] = {};
     const bool valid = g < count;
-    const float scale = NORM && valid ? scales[g] : 0.f;
-    const float* my_floats = floats + g * (width + 4) + weights.first_block * 32 + q * 8;
-    const float* my_norm = norm + weights.first_block * 32 + q * 8;
-    const u8* my_elements = elements + g * ((p.split | 1) * 64) + q * 16;
-    for (int b = 0, loaded = 0; b < weights.count; b++) {
-        if (b == loaded + p.resident) weights.next(p, loaded = b);
-        uint4 x = make_uint4(0, 0, 0, 0);
-        if (valid) {
-            if (NORM) {
-                const float4 x0 = *(const float4*)(my_floats + b * 32), x1 = *(const float4*)(my_floats + b * 32 + 4);
-                const float4 n0 = *(const float4*)(my_norm + b * 32), n1 = *(const float4*)(my_norm + b * 32 + 4);
-                x.x = pack(normalised(x0.x, scale, n0.x), normalised(x0.y, scale, n0.y));
-                x.y = pack(normalised(x0.z, scale, n0.z), normalised(x0.w, scale, n0.w));
-                x.z = pack(normalised(x1.x, scale, n1.x), normalised(x1.y, scale, n1.y));
-                x.w = pack(normalised(x1.z, scale, n1.z), normalised(x1.w, scale, n1.w));
-            } else {
-                x = *(const uint4*)(my_elements + b * 64);
-            }
-        }
-        const u32 x0[4] = {x.x, 0, x.y, 0}, x1[4] = {x.z, 0, x.w, 0};
+    const float scale = valid ? scales[g] : 0.f;
+    const float *x = floats + g * stride + weights.first_block * 32 + q * 8, *y = norm + weights.first_block * 32 + q * 8;
+    for (int begin = 0, loaded = 0; begin < weights.count; begin += DEPTH) {
+        if (begin == loaded + p.resident) weights.next(p, loaded = begin);
+        uint4 input[DEPTH];
 #pragma unroll
-        for (int j = 0; j < GROUPS; j++) {
-            u32 w0[2], w1[2];
-            weights.load(p, j, b - loaded, w0, w1);
-            mma(sums[j], x0, w0);
-            mma(sums[j], x1, w1);
+        for (int i = 0; i < DEPTH; i++) {
+            input[i] = make_uint4(0, 0, 0, 0);
+            if (!valid || begin + i >= weights.count) continue;
+            const int at = (begin + i) * 32;
+            const float4 x0 = *(const float4*)(x + at), x1 = *(const float4*)(x + at + 4), y0 = *(const float4*)(y + at), y1 = *(const float4*)(y + at + 4);
+            input[i].x = pack(normalised(x0.x, scale, y0.x), normalised(x0.y, scale, y0.y));
+            input[i].y = pack(normalised(x0.z, scale, y0.z), normalised(x0.w, scale, y0.w));
+            input[i].z = pack(normalised(x1.x, scale, y1.x), normalised(x1.y, scale, y1.y));
+            input[i].w = pack(normalised(x1.z, scale, y1.z), normalised(x1.w, scale, y1.w));
+        }
+#pragma unroll
+        for (int i = 0; i < DEPTH; i++) {
+            if (begin + i >= weights.count) break;
+            const u32 x0[4] = {input[i].x, 0, input[i].y, 0}, x1[4] = {input[i].z, 0, input[i].w, 0};
+            u32 w0[GROUPS][2], w1[GROUPS][2];
+#pragma unroll
+            for (int j = 0; j < GROUPS; j++) weights.load(p, j, begin + i - loaded, w0[j], w1[j]);
+#pragma unroll
+            for (int j = 0; j < GROUPS; j++) mma(sums[j], x0, w0[j]);
+#pragma unroll
+            for (int j = 0; j < GROUPS; j++) mma(sums[j], x1, w1[j]);
         }
     }
     if (weights.count > 0) {
@@ -195,9 +177,9 @@ template <int GROUPS, bool NORM> __device__ __forceinline__ void few(const Linea
     results.finish(p, first_row, rows, partials);
 }
 
-// Products of more rows: rows of X come straight from the L2 cache into registers, DEPTH blocks of 32 inputs at a time.
+// Products without a norm: rows of X come straight from the L2 cache into registers, DEPTH blocks of 32 inputs at a time.
 template <int ROWS, int GROUPS, int DEPTH> __device__ __forceinline__ void stream(const LinearParams& p) {
-    constexpr int HALVES = ROWS / 8, TILES = ROWS / 16;
+    constexpr int HALVES = ROWS / 8, TILES = (ROWS + 15) / 16;
     constexpr bool OVERLAY = ROWS > 16; // partial sums take the place of the weights
     SHARED(u8, shared);
     dependents();
@@ -246,16 +228,13 @@ template <int ROWS, int GROUPS, int DEPTH> __device__ __forceinline__ void strea
                 u32 w0[2], w1[2];
                 weights.load(p, j, begin + i - loaded, w0, w1);
 #pragma unroll
-                for (int t = 0; t < TILES; t++) {
-                    const uint4 low = input[i][2 * t], high = input[i][2 * t + 1];
-                    const u32 x0[4] = {low.x, high.x, low.y, high.y};
-                    mma(sums[t][j], x0, w0);
-                }
+                for (int second = 0; second < 2; second++) {
 #pragma unroll
-                for (int t = 0; t < TILES; t++) {
-                    const uint4 low = input[i][2 * t], high = input[i][2 * t + 1];
-                    const u32 x1[4] = {low.z, high.z, low.w, high.w};
-                    mma(sums[t][j], x1, w1);
+                    for (int t = 0; t < TILES; t++) {
+                        const uint4 low = input[i][2 * t], high = ROWS > 8 ? input[i][(2 * t + 1) % HALVES] : make_uint4(0, 0, 0, 0);
+                        const u32 x0[4] = {low.x, high.x, low.y, high.y}, x1[4] = {low.z, high.z, low.w, high.w};
+                        mma(sums[t][j], second ? x1 : x0, second ? w1 : w0);
+                    }
                 }
             }
         }
@@ -278,17 +257,18 @@ template <int ROWS, int GROUPS, int DEPTH> __device__ __forceinline__ void strea
     results.finish(p, first_row, rows, partials);
 }
 
-// The names say outputs of a block, or rows, outputs and depth, as linear.go has them; `blocks` of these shall fit a multiprocessor.
-#define FEW(outputs, blocks) \
-    KERNEL_RESIDENT(linear_few_##outputs, LinearParams, THREADS, blocks) { few<outputs / 8, false>(p); } \
-    KERNEL_RESIDENT(linear_few_norm_##outputs, LinearParams, THREADS, blocks) { few<outputs / 8, true>(p); }
+// The names say rows, outputs and depth, as linear.go has them; `blocks` of these shall fit a multiprocessor.
+#define NORMED(outputs, blocks) KERNEL_RESIDENT(linear_normed_8x##outputs, LinearParams, THREADS, blocks) { normed<outputs / 8>(p); }
 #define STREAM(rows, outputs, depth, blocks) \
     KERNEL_RESIDENT(linear_stream_##rows##x##outputs##x##depth, LinearParams, THREADS, blocks) { stream<rows, outputs / 8, depth>(p); }
 
-FEW(8, 5)
-FEW(16, 5)
-FEW(24, 4)
-FEW(32, 4)
+NORMED(16, 4)
+NORMED(24, 4)
+NORMED(32, 3)
+STREAM(8, 8, 10, 2)
+STREAM(8, 16, 4, 4)
+STREAM(8, 24, 4, 4)
+STREAM(8, 32, 4, 3)
 STREAM(16, 8, 4, 3)
 STREAM(16, 24, 2, 3)
 STREAM(16, 32, 4, 2)

@@ -23,7 +23,6 @@ struct LinearParams { // linearParams in linear.go
     int blocks;   // of 32 inputs
     int split;    // blocks of a split
     int resident; // linear.cu: blocks of a split that shared memory holds
-    int held;     // linear_few: rows that shared memory holds
     float eps;
 };
 
@@ -89,7 +88,14 @@ struct Ending {
         }
     }
 
-    static __device__ __forceinline__ Element silu(float gate, float up) { return narrow(__fmul_rn(gate / __fadd_rn(1.f, expf(-gate)), up)); }
+    // 16-bit Elements round away the last bits anyway, so the quick exponential and division do.
+    static __device__ __forceinline__ Element silu(float gate, float up) {
+#ifdef ELEMENT_F32
+        return __fmul_rn(gate / __fadd_rn(1.f, expf(-gate)), up);
+#else
+        return narrow(__fmul_rn(__fdividef(gate, __fadd_rn(1.f, __expf(-gate))), up));
+#endif
+    }
 
     __device__ __forceinline__ void finish_rotation(const LinearParams& p, int row, int n, float a, float b) const {
         const int head = n / HEAD_DIM, i = n % HEAD_DIM / 2;

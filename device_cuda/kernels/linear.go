@@ -48,9 +48,10 @@ type Linear struct {
 type linearParams struct {
 	Weight, Bias, X, Result, Rows, Norm, Selected, Positions, Cells, CosSin, Keys, Values driver.Ptr
 
-	Out, In, XStride, Stride, FirstRow, Epilogue, Wide, Blocks, Split, Resident, Held int32
+	Out, In, XStride, Stride, FirstRow, Epilogue, Wide, Blocks, Split, Resident int32
 
 	Eps float32
+	_   int32
 }
 
 // A LinearVariant is one of the kernels that compute matrix products. All give the same bits.
@@ -61,7 +62,12 @@ type LinearVariant struct {
 	Depth         int  // linear.cu: blocks of inputs that are loaded at a time
 	Norm          bool // applies Linear.Norm
 	Threads       int
-	Shared        int // linear_tile: bytes of a block
+	Shared        int  // tiles: bytes of a block
+	Hopper        bool // wgmma: blocks stay and take tile after tile
+}
+
+var wgmmaKernel = LinearVariant{
+	Kernel: "linear_wgmma_128x128", Module: "linear_wgmma", Rows: 128, Outputs: 128, Threads: 384, Shared: 6*2*(128+128)*64 + 128, Hopper: true,
 }
 
 // LinearVariants lists the kernels for an Element type.
@@ -73,12 +79,14 @@ func LinearVariants(element tensor.DType) []LinearVariant {
 		}
 	}
 	var variants []LinearVariant
-	for _, outputs := range []int{8, 16, 24, 32} {
-		variants = append(variants,
-			LinearVariant{Kernel: fmt.Sprintf("linear_few_%d", outputs), Module: "linear", Rows: fewRows, Outputs: outputs, Depth: 1, Threads: streamThreads},
-			LinearVariant{Kernel: fmt.Sprintf("linear_few_norm_%d", outputs), Module: "linear", Rows: fewRows, Outputs: outputs, Depth: 1, Threads: streamThreads, Norm: true})
+	for _, outputs := range []int{16, 24, 32} {
+		variants = append(variants, LinearVariant{
+			Kernel: fmt.Sprintf("linear_normed_8x%d", outputs), Module: "linear", Rows: 8, Outputs: outputs, Depth: 2, Threads: streamThreads, Norm: true,
+		})
 	}
-	for _, v := range [][3]int{{16, 8, 4}, {16, 24, 2}, {16, 32, 4}, {32, 16, 2}, {32, 32, 2}, {64, 16, 1}, {64, 32, 1}} {
+	for _, v := range [][3]int{
+		{8, 8, 10}, {8, 16, 4}, {8, 24, 4}, {8, 32, 4}, {16, 8, 4}, {16, 24, 2}, {16, 32, 4}, {32, 16, 2}, {32, 32, 2}, {64, 16, 1}, {64, 32, 1},
+	} {
 		variants = append(variants, LinearVariant{
 			Kernel: fmt.Sprintf("linear_stream_%dx%dx%d", v[0], v[1], v[2]), Module: "linear", Rows: v[0], Outputs: v[1], Depth: v[2], Threads: streamThreads,
 		})
@@ -91,18 +99,18 @@ func LinearVariants(element tensor.DType) []LinearVariant {
 			Shared: v.stages * v.step * (v.rows + v.outputs) * 64,
 		})
 	}
-	return variants
+	return append(variants, wgmmaKernel)
 }
 
 const (
 	streamThreads = 256 // of a block of linear.cu: a warp for each of
 	linearSplits  = 8
-	fewRows       = 8 // of linear_few
+	normRows      = 8 // at most so many are normalised within a product
 )
 
 // NormFused says whether Linear applies an RMSNorm itself in steps of at most maxRows rows; in larger steps every block would
 // repeat the norm of many rows, and a kernel of its own is quicker.
-func NormFused(maxRows int) bool { return maxRows <= fewRows }
+func NormFused(maxRows int) bool { return maxRows <= normRows }
 
 // Linear is the launch that computes l for at most maxRows rows.
 func (s *Set) Linear(l Linear, maxRows int) (driver.Launch, error) {
@@ -139,12 +147,14 @@ func (s *Set) LinearWith(l Linear, maxRows int, v LinearVariant) (driver.Launch,
 	shared := v.Shared
 	if v.Module == "linear" {
 		var err error
-		p.Held = int32(min(maxRows, fewRows))
 		if p.Resident, shared, err = v.streamShared(int(p.Blocks), int(p.Split), maxRows, s.info.SharedPerBlock); err != nil {
 			return driver.Launch{}, err
 		}
 	}
 	grid := [3]int{ceilDiv(l.Out, v.Outputs), ceilDiv(maxRows, v.Rows), 1}
+	if v.Hopper {
+		grid = [3]int{min(grid[0]*grid[1], s.info.Multiprocessors), 1, 1}
+	}
 	return s.launch(v.Module, v.Kernel, grid, v.Threads, shared, driver.Bytes(&p)), nil
 }
 
@@ -155,14 +165,8 @@ func (v LinearVariant) streamShared(blocks, split, maxRows, limit int) (resident
 	if v.Depth == 0 { // the variant of float32
 		return 0, partials + v.Rows*4, nil
 	}
-	if v.Rows == fewRows {
-		held := min(maxRows, fewRows)
-		partials += fewRows * 4
-		if v.Norm {
-			partials += blocks*32*4 + held*(blocks*32+4)*4
-		} else {
-			partials += linearSplits * held * (split | 1) * 64
-		}
+	if v.Norm { // scales, the norm's weight, rows
+		partials += v.Rows*4 + blocks*32*4 + min(maxRows, v.Rows)*(blocks*32+4)*4
 	}
 	each := linearSplits * groups * 512 // bytes of a block of each split
 	room := limit - partials
@@ -177,55 +181,71 @@ func (v LinearVariant) streamShared(blocks, split, maxRows, limit int) (resident
 	if n < 1 {
 		return 0, 0, fmt.Errorf("linear: kernel %s and %d inputs need more than %d bytes of shared memory", v.Kernel, blocks*32, limit)
 	}
+	weights := min(blocks, linearSplits*n) * groups * 512
 	if overlay {
-		return int32(n), max(partials, n*each), nil
+		return int32(n), max(partials, weights), nil
 	}
-	return int32(n), partials + n*each, nil
+	return int32(n), partials + weights, nil
 }
 
 func (s *Set) chooseLinear(l Linear, maxRows int) LinearVariant {
-	byName := make(map[string]LinearVariant)
+	kernel := linearKernel(s.Element, l.Out, l.In, l.Norm != 0, maxRows, s.info.Multiprocessors, s.has(wgmmaKernel))
 	for _, v := range LinearVariants(s.Element) {
-		byName[v.Kernel] = v
+		if v.Kernel == kernel {
+			return v
+		}
 	}
-	return byName[linearKernel(s.Element, l.Out, l.In, l.Norm != 0, maxRows, s.info.Multiprocessors)]
+	return LinearVariant{Kernel: kernel}
+}
+
+// has says whether the card's kernels include a variant: those for Hopper are empty elsewhere.
+func (s *Set) has(v LinearVariant) bool {
+	module := s.modules[v.Module]
+	if module == nil {
+		return false
+	}
+	_, err := module.Function(v.Kernel)
+	return err == nil
 }
 
 // linearKernel names the quickest kernel for a shape, as measured on an H100.
-func linearKernel(element tensor.DType, out, in int, norm bool, maxRows, multiprocessors int) string {
-	if element == tensor.F32 {
-		if norm {
-			return "linear_reference_norm"
-		}
-		return "linear_reference"
-	}
-	many := out/8 > 2*multiprocessors // more groups of outputs than blocks that run at a time
-	few := "linear_few_"
-	if norm {
-		few = "linear_few_norm_"
-	}
+func linearKernel(element tensor.DType, out, in int, norm bool, maxRows, multiprocessors int, wgmma bool) string {
 	switch {
-	case maxRows <= fewRows && many:
-		return few + "24"
-	case maxRows <= fewRows:
-		return few + "8"
-	case maxRows <= 16 && many:
-		return "linear_stream_16x32x4"
+	case element == tensor.F32 && norm:
+		return "linear_reference_norm"
+	case element == tensor.F32:
+		return "linear_reference"
+	case norm:
+		return "linear_normed_8x24"
+	}
+	narrow := out/8 <= 2*multiprocessors // groups of outputs: no more than run at a time
+	huge := out/8 > 32*multiprocessors   // an LM head
+	switch {
+	case maxRows <= 8 && narrow && in > 2048:
+		return "linear_stream_8x8x10"
+	case maxRows <= 8 && narrow:
+		return "linear_stream_8x16x4"
+	case maxRows <= 8 && !huge:
+		return "linear_stream_8x32x4"
+	case maxRows <= 8:
+		return "linear_stream_8x24x4"
+	case maxRows <= 16 && (!narrow || in <= 2048):
+		return "linear_stream_16x24x2"
 	case maxRows <= 16:
 		return "linear_stream_16x8x4"
-	case maxRows <= 32 && many:
-		return "linear_stream_32x32x2"
-	case maxRows <= 32:
+	case maxRows <= 32 && !huge:
 		return "linear_stream_32x16x2"
-	case maxRows <= 64 && many:
-		return "linear_tile_64x64"
-	case maxRows <= 64:
+	case maxRows <= 64 && narrow:
 		return "linear_stream_64x16x1"
+	case maxRows <= 256 && narrow:
+		return "linear_stream_64x32x1"
+	case maxRows <= 512 && narrow:
+		return "linear_tile_64x32"
+	case wgmma:
+		return wgmmaKernel.Kernel
 	}
 	tiles := func(rows, outputs int) int { return ceilDiv(maxRows, rows) * ceilDiv(out, outputs) }
 	switch {
-	case tiles(128, 128) >= multiprocessors:
-		return "linear_tile_128x128"
 	case tiles(64, 128) >= multiprocessors:
 		return "linear_tile_64x128"
 	case tiles(64, 64) >= multiprocessors:

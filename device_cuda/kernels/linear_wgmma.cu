@@ -1,7 +1,7 @@
 // Matrix products of many rows on Hopper: linear_tile.cu with the instruction that Hopper's tensor cores were made for, wgmma, which
-// adds in the same order and gives the same bits (tested on the card). Two groups of four warps compute 64 rows × 128 outputs each;
-// X goes through registers, weights straight from shared memory, where they lie as packed. A block stays on its multiprocessor and takes
-// tile after tile, so that the copies for the next tile run while this one is finished.
+// adds in the same order and gives the same bits (tested on the card). The first four warps of a block only copy; two groups of four
+// warps compute 64 rows × 128 outputs each. X goes through registers, weights straight from shared memory, where they lie as packed.
+// A block stays on its multiprocessor and takes tile after tile, so that the copies for the next tile run while this one is finished.
 #include "linear_tile.cuh"
 
 #if !defined(ELEMENT_F32) && defined(__CUDA_ARCH_FEAT_SM90_ALL)
@@ -13,7 +13,7 @@
 #endif
 
 // d (64×128, as mma has it for each warp's 16 rows) = a·b, plus d if `add`. b is the descriptor of 128 packed outputs, 16 inputs.
-__device__ __forceinline__ void wgmma(float (&d)[64], u32 a0, u32 a1, u32 a2, u32 a3, u64 b, int add) {
+__device__ __forceinline__ void wgmma(float (&d)[64], const u32 (&a)[4], u64 b, int add) {
     asm volatile("{\n.reg .pred add;\nsetp.ne.b32 add, %69, 0;\n" WGMMA "{"
         "%0, %1, %2, %3, %4, %5, %6, %7, "
         "%8, %9, %10, %11, %12, %13, %14, %15, "
@@ -32,8 +32,10 @@ __device__ __forceinline__ void wgmma(float (&d)[64], u32 a0, u32 a1, u32 a2, u3
           "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]),
           "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]),
           "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
-        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "l"(b), "r"(add));
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
 }
+// Has the operands in their registers before the first product begins.
+__device__ __forceinline__ void settle(u32 (&a)[4]) { asm volatile("" : "+r"(a[0]), "+r"(a[1]), "+r"(a[2]), "+r"(a[3])::"memory"); }
 __device__ __forceinline__ void wgmma_begin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 __device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 template <int pending> __device__ __forceinline__ void wgmma_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory"); }
@@ -45,80 +47,114 @@ __device__ __forceinline__ u64 weights_descriptor(const void* shared) {
     return (u64)(shared_address(shared) >> 4 & 0x3fff) | (u64)1 << 16 | (u64)(512 >> 4) << 32 | (u64)2 << 62;
 }
 
+// Barriers in shared memory: `arrivals` arrivals end a phase; phases have parity 0, 1, 0, ….
+__device__ __forceinline__ void barrier_init(u64* barrier, int arrivals) { asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(arrivals) : "memory"); }
+__device__ __forceinline__ void barrier_arrive(u64* barrier) { asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier)) : "memory"); }
+__device__ __forceinline__ void barrier_wait(u64* barrier, int parity) {
+    u32 over;
+    do {
+        asm volatile("{\n.reg .pred p;\nmbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\nselp.u32 %0, 1, 0, p;\n}" : "=r"(over) : "r"(shared_address(barrier)), "r"(parity) : "memory");
+    } while (!over);
+}
+// Registers of a thread, for all of a group of four warps.
+template <int count> __device__ __forceinline__ void give_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(count)); }
+template <int count> __device__ __forceinline__ void take_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(count)); }
+// The ring of STAGES stages; `slot` and `parity` go round.
+template <int STAGES> struct Turn {
+    int slot = 0, parity = 0;
+    __device__ __forceinline__ void next() {
+        if (++slot == STAGES) slot = 0, parity ^= 1;
+    }
+};
+
 template <int STEP, int STAGES> __device__ __forceinline__ void wide_tiles(const LinearParams& p) {
-    constexpr int TM = 128, TN = 128, THREADS = 256, NT = TN / 8, AHEAD = STAGES - 2;
-    typedef TileCopies<TM, TN, THREADS, STEP> Copies;
+    constexpr int TM = 128, TN = 128, COPYING = 128, NT = TN / 8, LAG = STAGES / 2;
+    typedef TileCopies<TM, TN, COPYING, STEP> Copies;
     SHARED(u8, shared);
+    u64 *full = (u64*)(shared + STAGES * Copies::STAGE_BYTES), *empty = full + STAGES;
     dependents();
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < STAGES; i++) {
+            barrier_init(full + i, COPYING);
+            barrier_init(empty + i, 8);
+        }
+        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    }
+    __syncthreads();
     wait();
     const int rows = rows_of(p), stages = (p.blocks + STEP - 1) / STEP;
     const int columns = (p.out + TN - 1) / TN, tiles = columns * ((rows + TM - 1) / TM);
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, q = lane % 4;
 
-    // Copies go on from tile to tile.
-    Copies copies;
-    int copy_tile = blockIdx.x, copy_stage = 0, copy_slot = 0;
-    auto copy_next = [&]() {
-        if (copy_tile < tiles) {
-            if (copy_stage == 0) copies.begin(p, copy_tile / columns * TM, copy_tile % columns * NT, rows);
-            copies.stage(p, shared + copy_slot * Copies::STAGE_BYTES, copy_stage * STEP);
-            copy_slot = copy_slot + 1 == STAGES ? 0 : copy_slot + 1;
-            if (++copy_stage == stages) {
-                copy_stage = 0;
-                copy_tile += gridDim.x;
+    if (threadIdx.x < COPYING) {
+        give_registers<40>();
+        Copies copies;
+        Turn<STAGES> now, done;
+        int begun = 0;
+        for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+            copies.begin(p, tile / columns * TM, tile % columns * NT, rows);
+            for (int stage = 0; stage < stages; stage++) {
+                barrier_wait(empty + now.slot, now.parity ^ 1);
+                copies.stage(p, shared + now.slot * Copies::STAGE_BYTES, stage * STEP);
+                copies_commit();
+                now.next();
+                if (++begun <= LAG) continue;
+                copies_wait<LAG>();
+                fence_async();
+                barrier_arrive(full + done.slot);
+                done.next();
             }
         }
-        copies_commit();
-    };
-#pragma unroll
-    for (int i = 0; i < AHEAD; i++) copy_next();
+        copies_wait<0>();
+        fence_async();
+        for (int i = min(begun, LAG); i > 0; i--) {
+            barrier_arrive(full + done.slot);
+            done.next();
+        }
+        return;
+    }
 
+    take_registers<232>();
+    const int warp = threadIdx.x / 32 - COPYING / 32, lane = threadIdx.x % 32, g = lane / 4, q = lane % 4;
     const int x_at = (warp * 16 + g) * 64 + q * 16;
-    int slot = 0;
+    Turn<STAGES> now;
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
         float sums[64], totals[64];
 #pragma unroll
         for (int i = 0; i < 64; i++) totals[i] = 0.f;
         int in_split = 0;
-        // A stage's products are on their way while the next stage's X is read: two sets of registers, by turns.
-        auto multiply = [&](int stage, uint4 (&x)[STEP][2]) {
-            copies_wait<AHEAD - 1>();
-            fence_async();
-            __syncthreads();
-            copy_next(); // into the slot of the stage before the last, which all warps have left
-            const u8* from = shared + slot * Copies::STAGE_BYTES;
-            slot = slot + 1 == STAGES ? 0 : slot + 1;
+        // Two groups of warps, each of which waits for its own products only: while one reads X or adds up, the other multiplies.
+        for (int stage = 0; stage < stages; stage++) {
+            const u8* from = shared + now.slot * Copies::STAGE_BYTES;
+            barrier_wait(full + now.slot, now.parity);
+            u32 x[STEP][2][4];
 #pragma unroll
             for (int s = 0; s < STEP; s++) {
-                x[s][0] = *(const uint4*)(from + s * Copies::BLOCK_BYTES + x_at);
-                x[s][1] = *(const uint4*)(from + s * Copies::BLOCK_BYTES + x_at + 512);
+                const uint4 low = *(const uint4*)(from + s * Copies::BLOCK_BYTES + x_at), high = *(const uint4*)(from + s * Copies::BLOCK_BYTES + x_at + 512);
+                x[s][0][0] = low.x, x[s][0][1] = high.x, x[s][0][2] = low.y, x[s][0][3] = high.y;
+                x[s][1][0] = low.z, x[s][1][1] = high.z, x[s][1][2] = low.w, x[s][1][3] = high.w;
             }
-            wgmma_begin();
+            const u64 weights = weights_descriptor(from + Copies::X_BYTES);
+#pragma unroll
+            for (int s = 0; s < STEP; s++) settle(x[s][0]), settle(x[s][1]);
 #pragma unroll
             for (int s = 0; s < STEP; s++) {
                 const int block = stage * STEP + s;
                 if (s > 0 && block >= p.blocks) break;
-                const u64 weights = weights_descriptor(from + s * Copies::BLOCK_BYTES + Copies::X_BYTES);
-                wgmma(sums, x[s][0].x, x[s][1].x, x[s][0].y, x[s][1].y, weights, in_split);
-                wgmma(sums, x[s][0].z, x[s][1].z, x[s][0].w, x[s][1].w, weights + 2, 1);
+                wgmma_begin();
+                wgmma(sums, x[s][0], weights + s * (Copies::BLOCK_BYTES >> 4), in_split);
+                wgmma(sums, x[s][1], weights + s * (Copies::BLOCK_BYTES >> 4) + 2, 1);
+                wgmma_commit();
                 if (++in_split == p.split || block + 1 == p.blocks) {
                     in_split = 0;
-                    wgmma_commit();
                     wgmma_wait<0>();
 #pragma unroll
                     for (int i = 0; i < 64; i++) totals[i] += sums[i];
-                    wgmma_begin();
                 }
             }
-            wgmma_commit();
-            wgmma_wait<1>();
-        };
-        uint4 even[STEP][2], odd[STEP][2];
-        for (int stage = 0; stage < stages; stage += 2) {
-            multiply(stage, even);
-            if (stage + 1 < stages) multiply(stage + 1, odd);
+            wgmma_wait<0>();
+            if (lane == 0) barrier_arrive(empty + now.slot);
+            now.next();
         }
-        wgmma_wait<0>();
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             float2 sums_of_row[NT];
@@ -130,6 +166,6 @@ template <int STEP, int STAGES> __device__ __forceinline__ void wide_tiles(const
     }
 }
 
-KERNEL_RESIDENT(linear_wgmma_128x128, LinearParams, 256, 1) { wide_tiles<2, 6>(p); }
+KERNEL_RESIDENT(linear_wgmma_128x128, LinearParams, 384, 1) { wide_tiles<2, 6>(p); }
 
 #endif
