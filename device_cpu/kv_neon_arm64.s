@@ -495,8 +495,8 @@ TEXT ·weighF32NEON(SB), NOSPLIT, $0-120
 	BEQ rows3
 	CMP $2, R6
 	BEQ rows2
-	MOVD end+96(FP), R15
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	MOVD add+112(FP), R6
@@ -550,6 +550,7 @@ position1part0:
 	FMOVQ F3, 48(R0)
 	ADD R1, R0, R0
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	MOVD add+112(FP), R6
@@ -605,6 +606,7 @@ position1part1:
 	RET
 rows2:
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8
@@ -678,6 +680,7 @@ position2part0:
 	FMOVQ F7, 48(R0)
 	ADD R1, R0, R0
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8
@@ -753,6 +756,7 @@ position2part1:
 	RET
 rows3:
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8
@@ -846,6 +850,7 @@ position3part0:
 	FMOVQ F11, 48(R0)
 	ADD R1, R0, R0
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8
@@ -941,6 +946,7 @@ position3part1:
 	RET
 rows4:
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8
@@ -1054,6 +1060,7 @@ position4part0:
 	FMOVQ F15, 48(R0)
 	ADD R1, R0, R0
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8
@@ -1169,6 +1176,7 @@ position4part1:
 	RET
 rows5:
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8
@@ -1302,6 +1310,7 @@ position5part0:
 	FMOVQ F19, 48(R0)
 	ADD R1, R0, R0
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8
@@ -1437,6 +1446,7 @@ position5part1:
 	RET
 rows6:
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8
@@ -1590,6 +1600,7 @@ position6part0:
 	FMOVQ F23, 48(R0)
 	ADD R1, R0, R0
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8
@@ -2412,8 +2423,8 @@ TEXT ·weighBF16NEON(SB), NOSPLIT, $0-120
 	BEQ rows3
 	CMP $2, R6
 	BEQ rows2
-	MOVD end+96(FP), R15
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	MOVD add+112(FP), R6
@@ -2469,6 +2480,7 @@ position1part0:
 	FMOVQ F3, 80(R0)
 	ADD R1, R0, R0
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	MOVD add+112(FP), R6
@@ -2526,6 +2538,7 @@ position1part1:
 	RET
 rows2:
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8
@@ -2601,6 +2614,7 @@ position2part0:
 	FMOVQ F7, 80(R0)
 	ADD R1, R0, R0
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8
@@ -2678,6 +2692,7 @@ position2part1:
 	RET
 rows3:
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8
@@ -2773,6 +2788,7 @@ position3part0:
 	FMOVQ F11, 80(R0)
 	ADD R1, R0, R0
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8
@@ -2870,6 +2886,7 @@ position3part1:
 	RET
 rows4:
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8
@@ -2985,6 +3002,7 @@ position4part0:
 	FMOVQ F15, 80(R0)
 	ADD R1, R0, R0
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8
@@ -3102,6 +3120,7 @@ position4part1:
 	RET
 rows5:
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8
@@ -3237,6 +3256,7 @@ position5part0:
 	FMOVQ F19, 80(R0)
 	ADD R1, R0, R0
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8
@@ -3374,6 +3394,7 @@ position5part1:
 	RET
 rows6:
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8
@@ -3529,6 +3550,7 @@ position6part0:
 	FMOVQ F23, 80(R0)
 	ADD R1, R0, R0
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8
@@ -4320,8 +4342,8 @@ TEXT ·weighI8NEON(SB), NOSPLIT, $0-120
 	BEQ rows3
 	CMP $2, R6
 	BEQ rows2
-	MOVD end+96(FP), R15
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	MOVD add+112(FP), R6
@@ -4389,6 +4411,7 @@ position1part0:
 	FMOVQ F3, 48(R0)
 	ADD R1, R0, R0
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	MOVD add+112(FP), R6
@@ -4458,6 +4481,7 @@ position1part1:
 	RET
 rows2:
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8
@@ -4545,6 +4569,7 @@ position2part0:
 	FMOVQ F7, 48(R0)
 	ADD R1, R0, R0
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8
@@ -4634,6 +4659,7 @@ position2part1:
 	RET
 rows3:
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8
@@ -4741,6 +4767,7 @@ position3part0:
 	FMOVQ F11, 48(R0)
 	ADD R1, R0, R0
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8
@@ -4850,6 +4877,7 @@ position3part1:
 	RET
 rows4:
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8
@@ -4977,6 +5005,7 @@ position4part0:
 	FMOVQ F15, 48(R0)
 	ADD R1, R0, R0
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8
@@ -5106,6 +5135,7 @@ position4part1:
 	RET
 rows5:
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8
@@ -5253,6 +5283,7 @@ position5part0:
 	FMOVQ F19, 48(R0)
 	ADD R1, R0, R0
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8
@@ -5402,6 +5433,7 @@ position5part1:
 	RET
 rows6:
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8
@@ -5569,6 +5601,7 @@ position6part0:
 	FMOVQ F23, 48(R0)
 	ADD R1, R0, R0
 	MOVD from+88(FP), R14
+	MOVD end+96(FP), R15
 	MOVD x_base+32(FP), R7
 	ADD R14<<2, R7, R7
 	ADD R2, R7, R8

@@ -167,7 +167,6 @@ func neonScoreRows(f *file, t string, rows int) {
 func neonWeigh(f *file, t string) {
 	f.text("weigh"+t+"NEON", 120)
 	neonTileStart(f)
-	f.op("MOVD end+96(FP), R15")
 	for rows := 1; rows <= neonRows; rows++ {
 		if rows > 1 {
 			f.line("rows%d:", rows)
@@ -191,6 +190,7 @@ func neonWeighPart(f *file, t string, rows int, p part, label string) {
 	stride := map[string]int{"F32": 128, "BF16": 64, "I8": 32}[t]
 
 	f.op("MOVD from+88(FP), R14")
+	f.op("MOVD end+96(FP), R15")
 	f.op("MOVD x_base+32(FP), R7")
 	f.op("ADD R14<<2, R7, R7")
 	for r := 1; r < rows; r++ {
