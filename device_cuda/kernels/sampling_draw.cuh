@@ -88,7 +88,7 @@ __device__ __forceinline__ Range all_from(u64 least) { return {0, bins - 1, leas
 
 // Weights are added as integers, so that their sum does not depend on the order. unit is their size in a bin, chosen so that
 // the vocabulary's sum stays below 2⁶⁴ and that a weight keeps some 45 bits in every bin but the last.
-constexpr int bits(int n) { return n > 0 ? 1 + bits(n / 2) : 0; }
+__device__ constexpr int bits(int n) { return n > 0 ? 1 + bits(n / 2) : 0; }
 __device__ __forceinline__ double units(int bin) { // in 1
     return (double)(1ull << (63 - bits(VOCAB))) * (double)(1ull << (int)((float)bin * (1.4426950f * bin_width)));
 }
