@@ -262,18 +262,13 @@ template <int ROWS, int GROUPS, int DEPTH> __device__ __forceinline__ void strea
 #define STREAM(rows, outputs, depth, blocks) \
     KERNEL_RESIDENT(linear_stream_##rows##x##outputs##x##depth, LinearParams, THREADS, blocks) { stream<rows, outputs / 8, depth>(p); }
 
-NORMED(16, 4)
-NORMED(24, 4)
 NORMED(32, 3)
 STREAM(8, 8, 10, 2)
 STREAM(8, 16, 4, 4)
 STREAM(8, 24, 4, 4)
-STREAM(8, 32, 4, 3)
 STREAM(16, 8, 4, 3)
 STREAM(16, 24, 2, 3)
-STREAM(16, 32, 4, 2)
 STREAM(32, 16, 2, 2)
-STREAM(32, 32, 2, 1)
 STREAM(64, 16, 1, 1)
 STREAM(64, 32, 1, 1)
 

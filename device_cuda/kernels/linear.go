@@ -78,21 +78,14 @@ func LinearVariants(element tensor.DType) []LinearVariant {
 			{Kernel: "linear_reference_norm", Module: "linear", Rows: 16, Outputs: 8, Threads: streamThreads, Norm: true},
 		}
 	}
-	var variants []LinearVariant
-	for _, outputs := range []int{16, 24, 32} {
-		variants = append(variants, LinearVariant{
-			Kernel: fmt.Sprintf("linear_normed_8x%d", outputs), Module: "linear", Rows: 8, Outputs: outputs, Depth: 2, Threads: streamThreads, Norm: true,
-		})
-	}
-	for _, v := range [][3]int{
-		{8, 8, 10}, {8, 16, 4}, {8, 24, 4}, {8, 32, 4}, {16, 8, 4}, {16, 24, 2}, {16, 32, 4}, {32, 16, 2}, {32, 32, 2}, {64, 16, 1}, {64, 32, 1},
-	} {
+	variants := []LinearVariant{{Kernel: "linear_normed_8x32", Module: "linear", Rows: 8, Outputs: 32, Depth: 2, Threads: streamThreads, Norm: true}}
+	for _, v := range [][3]int{{8, 8, 10}, {8, 16, 4}, {8, 24, 4}, {16, 8, 4}, {16, 24, 2}, {32, 16, 2}, {64, 16, 1}, {64, 32, 1}} {
 		variants = append(variants, LinearVariant{
 			Kernel: fmt.Sprintf("linear_stream_%dx%dx%d", v[0], v[1], v[2]), Module: "linear", Rows: v[0], Outputs: v[1], Depth: v[2], Threads: streamThreads,
 		})
 	}
 	for _, v := range []struct{ rows, outputs, warps, step, stages int }{
-		{64, 32, 4, 4, 4}, {64, 64, 4, 2, 4}, {64, 128, 8, 2, 4}, {128, 128, 8, 2, 4},
+		{64, 32, 4, 4, 4}, {64, 64, 4, 2, 4}, {64, 128, 8, 2, 4},
 	} {
 		variants = append(variants, LinearVariant{
 			Kernel: fmt.Sprintf("linear_tile_%dx%d", v.rows, v.outputs), Module: "linear_tile", Rows: v.rows, Outputs: v.outputs, Threads: 32 * v.warps,
@@ -216,7 +209,7 @@ func linearKernel(element tensor.DType, out, in int, norm bool, maxRows, multipr
 	case element == tensor.F32:
 		return "linear_reference"
 	case norm:
-		return "linear_normed_8x24"
+		return "linear_normed_8x32"
 	}
 	narrow := out/8 <= 2*multiprocessors // groups of outputs: no more than run at a time
 	huge := out/8 > 32*multiprocessors   // an LM head
@@ -225,22 +218,18 @@ func linearKernel(element tensor.DType, out, in int, norm bool, maxRows, multipr
 		return "linear_stream_8x8x10"
 	case maxRows <= 8 && narrow:
 		return "linear_stream_8x16x4"
-	case maxRows <= 8 && !huge:
-		return "linear_stream_8x32x4"
 	case maxRows <= 8:
 		return "linear_stream_8x24x4"
-	case maxRows <= 16 && (!narrow || in <= 2048):
+	case maxRows <= 16 && (huge || narrow && in <= 2048):
 		return "linear_stream_16x24x2"
 	case maxRows <= 16:
 		return "linear_stream_16x8x4"
-	case maxRows <= 32 && !huge:
+	case maxRows <= 32 && (narrow || !huge && !wgmma):
 		return "linear_stream_32x16x2"
 	case maxRows <= 64 && narrow:
 		return "linear_stream_64x16x1"
 	case maxRows <= 256 && narrow:
 		return "linear_stream_64x32x1"
-	case maxRows <= 512 && narrow:
-		return "linear_tile_64x32"
 	case wgmma:
 		return wgmmaKernel.Kernel
 	}

@@ -247,11 +247,13 @@ func TestLinearWithoutRoom(t *testing.T) {
 	p := b.product(40, 3100, Store, 1)
 	all := p.compute(LinearVariant{}, 0, 1)
 	p.checkAgainstFloat64(all)
-	small := *b.Set
-	small.info.SharedPerBlock = 48 << 10
-	p.Set = &small
 	for _, v := range b.variants() {
-		if v.Module == "linear" && v.Outputs <= 16 {
+		small := *b.Set
+		small.info.SharedPerBlock = 48 << 10
+		if v.Norm {
+			small.info.SharedPerBlock = 72 << 10
+		}
+		if p.Set = &small; v.Module == "linear" && (v.Outputs <= 16 || v.Norm) {
 			p.checkSame(v.Kernel, p.compute(v, 0, 1), all)
 		}
 	}

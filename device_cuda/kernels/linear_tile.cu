@@ -94,7 +94,6 @@ template <int TM, int TN, int WM, int WN, int STEP, int STAGES> __device__ __for
 #define TILE(tm, tn, wm, wn, step, stages) \
     KERNEL(linear_tile_##tm##x##tn, LinearParams, tm / wm * (tn / wn) * 32) { tile<tm, tn, wm, wn, step, stages>(p); }
 
-TILE(128, 128, 64, 32, 2, 4)
 TILE(64, 128, 32, 32, 2, 4)
 TILE(64, 64, 32, 32, 2, 4)
 TILE(64, 32, 32, 16, 4, 4)
