@@ -46,6 +46,9 @@ func newHead(r *runner) *head {
 	h.work.run = h.runUnit
 	h.read.run = h.readRow
 	h.drawing = make([]sample.Workspace, r.pool.threads)
+	for i := range h.drawing {
+		h.drawing[i].Weigh, h.drawing[i].Largest = h.weigh, r.kernels.largest
+	}
 	for range r.pool.threads {
 		h.scratch = append(h.scratch, make([]float32, headRows*headStride))
 	}
@@ -54,6 +57,15 @@ func newHead(r *runner) *head {
 		h.units[i] = make([]candidate, headRows)
 	}
 	return h
+}
+
+// weigh is sample.Weights with the kernel of the path.
+func (h *head) weigh(dst []float64, logits []float32, max, temperature float64) {
+	whole := len(logits) / 8 * 8
+	if whole > 0 {
+		h.kernels.weights(dst[:whole], logits[:whole], max, temperature)
+	}
+	sample.Weights(dst[whole:], logits[whole:], max, temperature)
 }
 
 // isPlain reports whether an output's token is the largest logit's and nothing else is asked for.

@@ -42,6 +42,8 @@ type kernels struct {
 	largest func(x []float32) (max, check float32)
 
 	attention attentionKernels
+	// weights is sample.Weights to the bit, for a number of logits that is a multiple of 8.
+	weights func(dst []float64, logits []float32, max, temperature float64)
 }
 
 // maxTileRows is the most that a path may have for tileRows.

@@ -2,12 +2,14 @@
 
 package cpu
 
+import "minisgl/device/sample"
+
 // Every arm64 processor has NEON (Advanced SIMD), so nothing is asked for.
 var nativeVariants = []variant{{kernels: &kernels{
 	name: "neon", tileRows: 6,
 	tileBF16: tileBF16NEON, tileF16: tileF16NEON, tileF32: tileF32NEON,
 	softmax: softmaxNEON, silu: siluNEON, sumSquares: sumSquaresNEON, scale: scaleNEON, add: addNEON, largest: largestNEON,
-	attention: attentionNEON,
+	attention: attentionNEON, weights: sample.Weights,
 }}}
 
 //go:noescape

@@ -3,6 +3,7 @@ package cpu
 import (
 	"math"
 
+	"minisgl/device/sample"
 	"minisgl/tensor"
 )
 
@@ -23,6 +24,7 @@ var generic = kernels{
 	add:        addGeneric,
 	largest:    largestGeneric,
 	attention:  genericAttention,
+	weights:    sample.Weights,
 }
 
 func tileBF16Generic(c []float32, ldc int, x []float32, ldx int, w []uint16, k, rows, add int) {

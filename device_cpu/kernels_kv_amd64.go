@@ -38,6 +38,9 @@ func weighI8AVX2(c []float32, ldc int, x []float32, ldx int, blocks []*byte, fro
 func blendAVX2(sum, x []float32, a, b float32)
 
 //go:noescape
+func weightsAVX2(dst []float64, logits []float32, max, temperature float64)
+
+//go:noescape
 func scoresF32AVX512(c []float32, ldc int, x []float32, ldx int, blocks []*byte, n, dim, rows int)
 
 //go:noescape
@@ -57,3 +60,6 @@ func weighI8AVX512(c []float32, ldc int, x []float32, ldx int, blocks []*byte, f
 
 //go:noescape
 func blendAVX512(sum, x []float32, a, b float32)
+
+//go:noescape
+func weightsAVX512(dst []float64, logits []float32, max, temperature float64)

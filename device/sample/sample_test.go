@@ -83,7 +83,7 @@ func naiveWeights(logits []float32, p *device.Sampling) []float64 {
 	})
 	weights := make([]float64, len(logits))
 	for _, i := range ids {
-		weights[i] = math.Exp((float64(logits[i]) - float64(logits[ids[0]])) / float64(p.Temperature))
+		weights[i] = Exp((float64(logits[i]) - float64(logits[ids[0]])) / float64(p.Temperature))
 	}
 	if p.TopK > 0 {
 		for _, i := range ids[min(int(p.TopK), len(ids)):] {
@@ -272,13 +272,26 @@ func TestTopKOfPartsIsTopKOfTheWhole(t *testing.T) {
 func TestBlockSumsAddUpToTheTotal(t *testing.T) {
 	logits := ramp(5000)
 	var w Workspace
-	want := w.sumAll(logits, softmax{max: 3, temperature: 0.5})
+	want := w.weigh(logits, softmax{max: 3, temperature: 0.5})
 	got := 0.0
 	for block := range slices.Chunk(logits, Block) {
 		got += BlockSum(block, 3, 0.5)
 	}
 	if got != want {
 		t.Errorf("the blocks' sums give %v, want %v", got, want)
+	}
+}
+
+func TestExp(t *testing.T) {
+	for x := 0.0; x > expLeast; x -= 0.0371 {
+		if got, want := Exp(x), math.Exp(x); math.Abs(got-want) > 2*(math.Nextafter(want, 2)-want) {
+			t.Fatalf("Exp(%v) is %v, want %v within two units in the last place", x, got, want)
+		}
+	}
+	for x, want := range map[float64]float64{0: 1, -708.01: 0, -1e300: 0, math.Inf(-1): 0} {
+		if got := Exp(x); got != want {
+			t.Errorf("Exp(%v) is %v, want %v", x, got, want)
+		}
 	}
 }
 

@@ -2,17 +2,24 @@ package sample
 
 import (
 	"cmp"
-	"math"
 	"slices"
 
 	"minisgl/device"
 )
 
-// softmax turns logits into weights exp((logit − max) / temperature), which are at most 1.
+// softmax turns logits into weights Exp((logit − max) / temperature), which are at most 1.
 type softmax struct{ max, temperature float64 }
 
 func (s softmax) weight(logit float32) float64 {
-	return math.Exp((float64(logit) - s.max) / s.temperature)
+	return Exp((float64(logit) - s.max) / s.temperature)
+}
+
+// Weights writes the weights Exp((logit − max) / temperature) of some logits to dst.
+func Weights(dst []float64, logits []float32, max, temperature float64) {
+	s := softmax{max, temperature}
+	for i, l := range logits {
+		dst[i] = s.weight(l)
+	}
 }
 
 // logprob is the logarithm of a probability; logSum is that of the sum of weights at temperature 1.
@@ -20,17 +27,14 @@ func (s softmax) logprob(logit float32, logSum float64) float32 {
 	return float32(float64(logit) - s.max - logSum)
 }
 
-func (s softmax) blockSum(logits []float32) (sum float64) {
+// BlockSum returns the sum of the weights exp((logit − max) / temperature) of one block of at most Block logits: what a
+// device computes for many blocks in parallel. The total is the sum of the blocks' sums from left to right.
+func BlockSum(logits []float32, max, temperature float32) (sum float64) {
+	s := softmax{float64(max), float64(temperature)}
 	for _, l := range logits {
 		sum += s.weight(l)
 	}
 	return sum
-}
-
-// BlockSum returns the sum of the weights exp((logit − max) / temperature) of one block of at most Block logits: what a
-// device computes for many blocks in parallel. The total is the sum of the blocks' sums from left to right.
-func BlockSum(logits []float32, max, temperature float32) float64 {
-	return softmax{float64(max), float64(temperature)}.blockSum(logits)
 }
 
 // sum adds the weights of candidates, which are in the order of ids, block by block.
@@ -61,15 +65,14 @@ func (s softmax) pick(candidates []Candidate, u float64) int32 {
 	return device.NoToken // not reached: u < 1, so that the last sum exceeds the goal
 }
 
-// nucleus cuts candidates, the likeliest first, behind the one with which their weights reach goal.
-func (s softmax) nucleus(candidates []Candidate, goal float64) (kept []Candidate, reached bool) {
-	sum := 0.0
+// nucleus cuts candidates, the likeliest first, behind the one with which their weights, on top of sum, reach goal.
+func (s softmax) nucleus(candidates []Candidate, sum, goal float64) []Candidate {
 	for i, c := range candidates {
 		if sum += s.weight(c.Logit); sum >= goal {
-			return candidates[:i+1], true
+			return candidates[:i+1]
 		}
 	}
-	return candidates, false
+	return candidates
 }
 
 func sortByID(c []Candidate) {

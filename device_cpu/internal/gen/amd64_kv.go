@@ -14,6 +14,7 @@ func writeKV(f *file, s isa) {
 		writeWeigh(f, s, t)
 	}
 	writeBlend(f, s)
+	writeSampling(f, s)
 }
 
 // writeTileStart computes the strides and jumps to the code for the number of rows.
