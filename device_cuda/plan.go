@@ -136,23 +136,15 @@ func (r *runner) launches(b bucket) ([]driver.Launch, error) {
 
 func (r *runner) behindSelect(i int) bool { return i >= r.selects }
 
-// normJoins reports whether the matrix product behind norm i normalises its input itself.
+// normJoins reports whether the matrix product behind norm i normalises its input itself. The LM head does not: its many blocks
+// would repeat the norm too often.
 func (p *planner) normJoins(i int) bool {
 	norm, ok := p.operations[i].Op.(*device.RMSNorm)
 	if !ok || i+1 == len(p.operations) {
 		return false
 	}
-	rows := p.rows
-	if p.behindSelect(i) {
-		rows = min(p.outputs, headRows)
-	}
-	switch next := p.operations[i+1].Op.(type) {
-	case *device.Linear:
-		return kernels.NormFused(rows) && next.In == norm.Out
-	case *device.LMHead:
-		return kernels.NormFused(rows) && next.In == norm.Out
-	}
-	return false
+	next, ok := p.operations[i+1].Op.(*device.Linear)
+	return ok && next.In == norm.Out && kernels.NormFused(p.rows)
 }
 
 // joined lists the launches of an operation in front of SelectRows with what it does for its neighbours.
@@ -206,27 +198,30 @@ func (p *planner) product(l kernels.Linear, rows int) []driver.Launch {
 func (p *planner) head(first int) (all []driver.Launch) {
 	rows := min(p.outputs-first, headRows)
 	for i := p.selects; i < len(p.operations); i++ {
-		if !p.normJoins(i) && !(i == p.selects && p.normJoins(i+1)) {
-			all = append(all, p.headOp(i, first, rows)...)
+		if norm := p.normGathers(i); norm != nil {
+			i++
+			norm.FirstRow = first
+			all = append(all, p.kernels.Norm(*norm, rows))
+			continue
 		}
+		all = append(all, p.plain(i, first)...)
 	}
 	return append(all, p.sample(first, rows)...)
 }
 
-func (p *planner) headOp(i, first, rows int) []driver.Launch {
-	head, ok := p.operations[i].Op.(*device.LMHead)
-	if !ok || !p.normJoins(i-1) {
-		return p.plain(i, first)
+// normGathers describes the norm that selects its rows itself, if operation i is a SelectRows for it.
+func (p *planner) normGathers(i int) *kernels.Norm {
+	selection, ok := p.operations[i].Op.(*device.SelectRows)
+	if !ok || i+1 == len(p.operations) {
+		return nil
 	}
-	l := p.lmHead(&p.operations[i], head, first)
-	norm := p.operations[i-1].Op.(*device.RMSNorm)
-	in := p.buffers[norm.In]
-	l.X, l.XStride, l.Norm, l.Eps = in.ptr, in.stride, p.operations[i-1].vector, norm.Eps
-	if selection, ok := p.operations[p.selects].Op.(*device.SelectRows); ok && i == p.selects+2 && selection.Out == norm.In {
-		in = p.buffers[selection.In]
-		l.X, l.XStride, l.Selected = in.ptr, in.stride, p.upload.Selected
+	norm, ok := p.operations[i+1].Op.(*device.RMSNorm)
+	if !ok || norm.In != selection.Out {
+		return nil
 	}
-	return p.product(l, rows)
+	in, out := p.buffers[selection.In], p.buffers[norm.Out]
+	return &kernels.Norm{Rows: p.upload.outputCount(), Selected: p.upload.Selected, X: in.ptr, XStride: in.stride,
+		Weight: p.operations[i+1].vector, Width: in.width, Eps: norm.Eps, Out: out.ptr, OutStride: out.stride}
 }
 
 func (p *planner) lmHead(c *operation, op *device.LMHead, first int) kernels.Linear {

@@ -2,7 +2,10 @@
 #pragma once
 #include "common.cuh"
 
-// The factor 1/sqrt(mean(x²) + eps) of a row, for a whole warp: lane l adds the squares of values l, l+32, … in order, then the
+// The factor 1/sqrt(mean(x²) + eps) of a row, from each lane's sum of squares.
+__device__ __forceinline__ float rms_scale_of(float sum, int width, float eps) { return 1.f / sqrtf(warp_sum(sum) / (float)width + eps); }
+
+// The factor of a row, for a whole warp: lane l adds the squares of values l, l+32, … in order, then the
 // butterfly. BATCH loads go out at a time: many from the L2 cache, because nothing else can begin before the row's sum; few from
 // shared memory.
 template <int BATCH = 32> __device__ __forceinline__ float rms_scale(const float* row, int width, float eps) {
@@ -14,7 +17,7 @@ template <int BATCH = 32> __device__ __forceinline__ float rms_scale(const float
 #pragma unroll
         for (int i = 0; i < BATCH; i++) sum = __fmaf_rn(x[i], x[i], sum);
     }
-    return 1.f / sqrtf(warp_sum(sum) / (float)width + eps);
+    return rms_scale_of(sum, width, eps);
 }
 
 __device__ __forceinline__ float normalised(float x, float scale, float weight) { return __fmul_rn(__fmul_rn(x, scale), weight); }

@@ -28,23 +28,38 @@ KERNEL(embed, EmbedParams, THREADS) {
 
 struct NormParams {
     const int* rows;
+    const int* selected; // 0: the same rows
     const float *x, *weight;
     Element* out;
     int first_row, x_stride, width, out_stride;
     float eps;
 };
 
-// A warp has a row.
+constexpr int HELD = 32; // values of a row that a lane holds in registers
+
+// A warp has a row. It adds squares in the order of rms_scale.
 KERNEL(rms_norm, NormParams, THREADS) {
     dependents();
+    const int row = blockIdx.x * WARPS + threadIdx.x / 32, lane = threadIdx.x % 32;
+    const bool valid = row + p.first_row < *p.rows;
+    float weight[HELD], held[HELD];
+#pragma unroll
+    for (int i = 0; i < HELD; i++) weight[i] = lane + 32 * i < p.width ? p.weight[lane + 32 * i] : 0.f;
     wait();
-    const int row = blockIdx.x * WARPS + threadIdx.x / 32;
-    if (row + p.first_row >= *p.rows) return;
-    const float* x = p.x + (i64)row * p.x_stride;
+    if (!valid) return;
+    const float* x = p.x + (i64)(p.selected ? p.selected[row + p.first_row] : row) * p.x_stride;
     Element* out = p.out + (i64)row * p.out_stride;
-    const float scale = rms_scale(x, p.width, p.eps);
-#pragma unroll 4
-    for (int k = threadIdx.x % 32; k < p.out_stride; k += 32) out[k] = narrow(k < p.width ? normalised(x[k], scale, p.weight[k]) : 0.f);
+#pragma unroll
+    for (int i = 0; i < HELD; i++) held[i] = lane + 32 * i < p.width ? x[lane + 32 * i] : 0.f;
+    float sum = 0.f;
+#pragma unroll
+    for (int i = 0; i < HELD; i++) sum = __fmaf_rn(held[i], held[i], sum);
+    for (int k = lane + 32 * HELD; k < p.width; k += 32) sum = __fmaf_rn(x[k], x[k], sum);
+    const float scale = rms_scale_of(sum, p.width, p.eps);
+#pragma unroll
+    for (int i = 0; i < HELD; i++)
+        if (lane + 32 * i < p.out_stride) out[lane + 32 * i] = narrow(normalised(held[i], scale, weight[i]));
+    for (int k = lane + 32 * HELD; k < p.out_stride; k += 32) out[k] = narrow(k < p.width ? normalised(x[k], scale, p.weight[k]) : 0.f);
 }
 
 struct SelectParams {

@@ -43,6 +43,7 @@ func (s *Set) Embed(e Embed, maxRows int) driver.Launch {
 type Norm struct {
 	Rows      driver.Ptr // int32 on the card: how many rows there are
 	FirstRow  int        // of them, the first to be computed; X and Out begin with it
+	Selected  driver.Ptr // int32 for each of Rows: its row in X, which then begins with the step's first; 0: the same rows
 	X         driver.Ptr // float32, rows of XStride
 	XStride   int
 	Weight    driver.Ptr // (Width) float32
@@ -53,7 +54,7 @@ type Norm struct {
 }
 
 type normParams struct {
-	Rows, X, Weight, Out                driver.Ptr
+	Rows, Selected, X, Weight, Out      driver.Ptr
 	FirstRow, XStride, Width, OutStride int32
 	Eps                                 float32
 	_                                   int32
@@ -62,7 +63,7 @@ type normParams struct {
 // Norm describes the launch.
 func (s *Set) Norm(n Norm, maxRows int) driver.Launch {
 	return s.launch("rowwise", "rms_norm", [3]int{ceil(maxRows, rowWarps), 1, 1}, rowThreads, 0, driver.Bytes(&normParams{
-		n.Rows, n.X, n.Weight, n.Out, int32(n.FirstRow), int32(n.XStride), int32(n.Width), int32(n.OutStride), n.Eps, 0}))
+		n.Rows, n.Selected, n.X, n.Weight, n.Out, int32(n.FirstRow), int32(n.XStride), int32(n.Width), int32(n.OutStride), n.Eps, 0}))
 }
 
 // Select gathers the rows that are sampled or scored: Out[k] = X[Selected[FirstRow+k]].
