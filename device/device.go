@@ -41,6 +41,11 @@ type LoadOptions struct {
 	PageSize int // tokens of a KV page, ≥ 1
 	// KV is the type in which keys and values are kept; tensor.Invalid leaves it to the device. See KVType.
 	KV tensor.DType
+	// Weights is the type to which weights of plain types are quantised; tensor.Invalid keeps them as they are.
+	Weights tensor.DType
+	// Activations is the type to which a device may round the inputs of matrix products where that is faster; tensor.Invalid
+	// lets it round them no further than to nearly float32, 16 bits.
+	Activations tensor.DType
 	// Pages is the number of KV pages; 0 lets the device take as many as MemoryRatio allows.
 	Pages int
 	// MemoryRatio is the share of free memory that weights and KV may take together, in (0, 1]; 0 is the device's default.

@@ -73,19 +73,21 @@ func (l *linear) runUnit(unit, worker int) {
 	}
 }
 
-// round makes 16-bit numbers of the rows of in if a weight that is to be multiplied with them wants it.
+// round rounds the rows of in if a weight that is to be multiplied with them wants it.
 func (l *linear) round(w *matrix, in buffer, rows int) {
-	l.rounded.cols = w.roundedCols()
-	if l.rounded.cols == 0 {
+	shape := w.shape()
+	if shape.stride == 0 {
 		return
 	}
+	shape.data = l.rounded.data
+	l.rounded = shape
 	l.in, l.rows = in, rows
 	l.pool.run(ceil(rows, rowsPerUnit), &l.rounding)
 }
 
 func (l *linear) roundUnit(unit, _ int) {
 	for row := unit * rowsPerUnit; row < min((unit+1)*rowsPerUnit, l.rows); row++ {
-		l.rounded.setRow(l.kernels.quantised, row, l.in.row(row))
+		l.rounded.setRow(l.kernels, row, l.in.row(row))
 	}
 }
 
@@ -115,8 +117,13 @@ func (r *runner) multiplyPlain(w *packed, in buffer, panel, panels, first, end i
 		for p := range panels {
 			for t := range tiles {
 				from, to := share(end-first, tiles, t)
-				w.tile(r.kernels, panel+p, k, n, c[from*stride+p*panelWidth:], stride,
-					in.data[(first+from)*in.stride+k:], in.stride, to-from, add)
+				sums := c[from*stride+p*panelWidth:]
+				if w.pairs {
+					r.kernels.pairs.dot(sums, stride, r.rounded.halves(first+from, k), r.rounded.stride/2,
+						as[uint16](w.panel(panel + p))[k*panelWidth:], ceil(n, 2), to-from, add)
+					continue
+				}
+				w.tile(r.kernels, panel+p, k, n, sums, stride, in.data[(first+from)*in.stride+k:], in.stride, to-from, add)
 			}
 		}
 	}

@@ -82,6 +82,10 @@ type packing struct {
 // compile turns the program's ops into operations whose weights have yet to be packed. Weights that operations share are
 // packed once.
 func (r *runner) compile() ([]packing, error) {
+	keep, err := newKeeping(r.kernels, &r.options)
+	if err != nil {
+		return nil, err
+	}
 	var weights []packing
 	matrixOf := func(label string, w device.Matrix) (*matrix, error) {
 		for _, known := range weights {
@@ -89,7 +93,7 @@ func (r *runner) compile() ([]packing, error) {
 				return known.packed, nil
 			}
 		}
-		m, err := newMatrix(w, r.kernels)
+		m, err := newMatrix(w, keep)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", label, err)
 		}

@@ -31,6 +31,7 @@ type packed struct {
 	cols   int
 	data   []byte
 
+	pairs   bool           // of bfloat16: in pairs of inputs (pairKernels)
 	format  *layout.Format // of quantised types
 	kernels formatKernels
 }
@@ -47,16 +48,6 @@ func (m *matrix) part(panel int) *packed {
 		}
 	}
 	return nil
-}
-
-// roundedCols is the number of inputs if any part wants activations as 16-bit numbers, else 0.
-func (m *matrix) roundedCols() int {
-	for _, p := range m.parts {
-		if p.format != nil {
-			return m.cols
-		}
-	}
-	return 0
 }
 
 func (m *matrix) bytes() (n int64) {
@@ -115,6 +106,12 @@ func (m *matrix) row(dst []float32, i int, u *unpacked) {
 	dst = dst[:p.cols]
 	switch p.dtype {
 	case tensor.BF16:
+		if p.pairs {
+			for k, w := 0, as[uint16](w)[2*j:]; k < len(dst); k++ {
+				dst[k] = tensor.BF16ToFloat32(w[k/2*2*panelWidth+k%2])
+			}
+			return
+		}
 		for k, w := 0, as[uint16](w)[bf16Place(j):]; k < len(dst); k++ {
 			dst[k] = tensor.BF16ToFloat32(w[k*panelWidth])
 		}

@@ -4,30 +4,57 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 
 	"minisgl/device"
 	"minisgl/device_cpu/internal/layout"
 	"minisgl/tensor"
 )
 
-// keptType is the type in which weights of a type are kept: their own, but f16 for quantised ones that the kernels do not read.
-func keptType(t tensor.DType, kernels *kernels) tensor.DType {
-	if t.Quantised() && (kernels.quantised == nil || layout.Of(t) == nil) {
-		return tensor.F16
+// A keeping says in which types weights are kept.
+type keeping struct {
+	kernels *kernels
+	weights tensor.DType // that plain ones are quantised to; Invalid for none
+	pairs   bool         // bfloat16 in pairs of inputs
+}
+
+// quantisedTo are the types that plain weights can be quantised to.
+var quantisedTo = []tensor.DType{tensor.Q8_0, tensor.Q4_0}
+
+// newKeeping settles what the options leave open.
+func newKeeping(k *kernels, o *device.LoadOptions) (keeping, error) {
+	keep := keeping{kernels: k, weights: o.Weights}
+	if o.Weights != tensor.Invalid && !slices.Contains(quantisedTo, o.Weights) {
+		return keep, fmt.Errorf("weights cannot be quantised to %s: it has %v", o.Weights, quantisedTo)
 	}
-	return t
+	if o.Weights != tensor.Invalid && k.quantised == nil {
+		return keep, fmt.Errorf("weights cannot be quantised to %s: path %s has no kernels for it", o.Weights, k.name)
+	}
+	keep.pairs = o.Activations == tensor.BF16 && k.pairs != nil && k.pairs.faster(k)
+	return keep, nil
+}
+
+// dtype is the type in which weights of a type are kept: their own, but f16 for quantised ones that the kernels do not read.
+func (k keeping) dtype(t *tensor.Tensor) tensor.DType {
+	switch {
+	case t.DType.Quantised() && (k.kernels.quantised == nil || layout.Of(t.DType) == nil):
+		return tensor.F16
+	case !t.DType.Quantised() && k.weights != tensor.Invalid && t.Cols()%k.weights.Block() == 0:
+		return k.weights
+	}
+	return t.DType
 }
 
 // newMatrix says how a weight is to be packed: each run of tensors of one type by itself if they fill whole panels. Else all
 // become f16 if they are quantised, f32 if not.
-func newMatrix(w device.Matrix, kernels *kernels) (*matrix, error) {
+func newMatrix(w device.Matrix, keep keeping) (*matrix, error) {
 	m := &matrix{rows: w.Rows(), cols: w.Cols()}
 	whole := true
 	for _, t := range w.Parts {
 		if !t.DType.Float() {
 			return nil, fmt.Errorf("tensor %q: a weight cannot be of type %s", t.Name, t.DType)
 		}
-		dtype := keptType(t.DType, kernels)
+		dtype := keep.dtype(t)
 		if n := len(m.parts); n == 0 || m.parts[n-1].dtype != dtype {
 			first := 0
 			if n > 0 {
@@ -36,7 +63,7 @@ func newMatrix(w device.Matrix, kernels *kernels) (*matrix, error) {
 			whole = whole && first%panelWidth == 0
 			p := &packed{dtype: dtype, first: first, cols: m.cols, format: layout.Of(dtype)}
 			if p.format != nil {
-				p.kernels = kernels.quantised.formats[dtype]
+				p.kernels = keep.kernels.quantised.formats[dtype]
 			}
 			m.parts = append(m.parts, p)
 		}
@@ -45,6 +72,8 @@ func newMatrix(w device.Matrix, kernels *kernels) (*matrix, error) {
 		p.rows += t.Rows()
 	}
 	if whole {
+		p := m.parts[0]
+		p.pairs = keep.pairs && len(m.parts) == 1 && p.dtype == tensor.BF16 && m.cols%2 == 0
 		return m, nil
 	}
 	all := &packed{source: w, dtype: tensor.F16, rows: m.rows, cols: m.cols}
@@ -112,6 +141,10 @@ func (p *packed) packPlain(sources [][]byte, panel int, scratch *packScratch) {
 		}
 		return
 	}
+	if p.pairs {
+		p.packPairs(sources, panel)
+		return
+	}
 	// Two outputs share a 32-bit word. Rows that are not there are read as zeros.
 	words := as[uint32](p.panel(panel))
 	var lower, upper [panelWidth / 2][]byte
@@ -151,6 +184,15 @@ func (p *packed) packPlain(sources [][]byte, panel int, scratch *packScratch) {
 	}
 }
 
+func (p *packed) packPairs(sources [][]byte, panel int) {
+	words := as[uint32](p.panel(panel))
+	for j, source := range sources {
+		for k := range p.cols / 2 {
+			words[k*panelWidth+j] = binary.LittleEndian.Uint32(source[4*k:])
+		}
+	}
+}
+
 // packConverted goes through float32.
 func (p *packed) packConverted(first, end int, scratch *packScratch) bool {
 	panel := p.panel(first / panelWidth)
@@ -160,6 +202,7 @@ func (p *packed) packConverted(first, end int, scratch *packScratch) bool {
 	}
 	values := scratch.values[:p.cols]
 	fits := true
+	var blocks [][]byte
 	for i := first; i < end; i++ {
 		j := i - first
 		part, row := p.source.Parts, i
@@ -168,6 +211,10 @@ func (p *packed) packConverted(first, end int, scratch *packScratch) bool {
 			part = part[1:]
 		}
 		part[0].Float32Row(values, row)
+		if p.format != nil {
+			blocks = append(blocks, tensor.Quantise(p.dtype, values))
+			continue
+		}
 		if p.dtype == tensor.F32 {
 			for k, v := range values {
 				single[k*panelWidth+j] = v
@@ -181,6 +228,9 @@ func (p *packed) packConverted(first, end int, scratch *packScratch) bool {
 			}
 			half[k*panelWidth+j] = h
 		}
+	}
+	if p.format != nil {
+		p.packQuantised(blocks, first/panelWidth)
 	}
 	return fits
 }

@@ -38,10 +38,15 @@ func encode(t testing.TB, name string, dtype tensor.DType, rows, cols int, value
 // pack packs a weight as Load does.
 func pack(t testing.TB, kernels *kernels, parts ...*tensor.Tensor) *matrix {
 	t.Helper()
-	r := &runner{pool: newPool(2), kernels: kernels}
+	return packAs(t, keeping{kernels: kernels}, parts...)
+}
+
+func packAs(t testing.TB, keep keeping, parts ...*tensor.Tensor) *matrix {
+	t.Helper()
+	r := &runner{pool: newPool(2), kernels: keep.kernels}
 	defer r.pool.close()
 	w := device.Matrix{Parts: parts}
-	m, err := newMatrix(w, kernels)
+	m, err := newMatrix(w, keep)
 	if err != nil {
 		t.Fatal(err)
 	}

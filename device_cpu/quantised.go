@@ -57,18 +57,33 @@ func (t *unpacked) row(dst []float32, j int) {
 	}
 }
 
-// rounded are activations as 16-bit numbers, a row of which is its numbers, then the scales of 32 and those of 16.
+// rounded are the activations of an operation as its weights want them: 16-bit numbers, the scales of 32 of them and those of
+// 16, or bfloat16.
 type rounded struct {
 	data   []byte
-	stride int // bytes
+	stride int // bytes of a row
 	cols   int
+	pairs  bool // bfloat16
 }
 
-// roundedStride is the room of a row of so many inputs: an odd number of cache lines.
-func roundedStride(cols int) int { return (ceil(cols*11/4, cacheLine) | 1) * cacheLine }
+// shape says how a weight wants its inputs, without data: stride is 0 if it wants them as they are.
+func (m *matrix) shape() rounded {
+	for _, p := range m.parts {
+		switch {
+		case p.format != nil: // an odd number of cache lines
+			return rounded{cols: m.cols, stride: (ceil(m.cols*11/4, cacheLine) | 1) * cacheLine}
+		case p.pairs:
+			return rounded{cols: m.cols, stride: (ceil(m.cols*2, cacheLine) | 1) * cacheLine, pairs: true}
+		}
+	}
+	return rounded{}
+}
 
-// numbers returns a row's numbers from input k on.
+// numbers returns a row's 16-bit numbers from input k on.
 func (x *rounded) numbers(row, k int) []int16 { return as[int16](x.data[row*x.stride:])[k:] }
+
+// halves returns a row's bfloat16 numbers from input k on.
+func (x *rounded) halves(row, k int) []uint16 { return as[uint16](x.data[row*x.stride:])[k:] }
 
 // scales returns a row's scales from input k on, for as many inputs as share one.
 func (x *rounded) scales(row, k, share int) []float32 {
@@ -79,9 +94,13 @@ func (x *rounded) scales(row, k, share int) []float32 {
 	return s[2*k/share:]
 }
 
-// setRow rounds a row.
-func (x *rounded) setRow(kernels *quantisedKernels, row int, values []float32) {
-	kernels.round(values[:x.cols], x.numbers(row, 0)[:x.cols], x.scales(row, 0, layout.Sub))
+// setRow rounds a row, in which there are values up to a multiple of 16.
+func (x *rounded) setRow(kernels *kernels, row int, values []float32) {
+	if x.pairs {
+		kernels.pairs.round(values[:roundUp(x.cols, 16)], x.halves(row, 0))
+		return
+	}
+	kernels.quantised.round(values[:x.cols], x.numbers(row, 0)[:x.cols], x.scales(row, 0, layout.Sub))
 }
 
 // multiplyQuantised is multiplyPlain for quantised weights and the rows that were rounded.

@@ -80,10 +80,10 @@ func newUnpacked(t testing.TB) *unpacked {
 // multiplied are the outputs of a weight for some rows, as steps compute them.
 func multiplied(t testing.TB, k *kernels, m *matrix, x []float32, rows int) []float32 {
 	r := &runner{kernels: k, unpacked: []unpacked{*newUnpacked(t)}}
-	r.rounded = rounded{stride: roundedStride(m.cols), cols: m.cols}
+	r.rounded = m.shape()
 	r.rounded.data = make([]byte, rows*r.rounded.stride)
 	for row := range rows {
-		r.rounded.setRow(k.quantised, row, x[row*m.cols:])
+		r.rounded.setRow(k, row, x[row*m.cols:])
 	}
 	width := m.panels() * panelWidth
 	c := make([]float32, rows*width)
@@ -196,7 +196,7 @@ func BenchmarkQuantised(b *testing.B) {
 			for _, rows := range []int{1, 8, 128} {
 				b.Run(fmt.Sprintf("%s/%s/%d", v.name, f.DType, rows), func(b *testing.B) {
 					k := &runner{kernels: v.kernels, unpacked: []unpacked{*newUnpacked(b)}}
-					k.rounded = rounded{stride: roundedStride(in), cols: in}
+					k.rounded = m.shape()
 					k.rounded.data = make([]byte, rows*k.rounded.stride)
 					c := make([]float32, rows*unitStride)
 					for b.Loop() {

@@ -39,14 +39,17 @@ func (r *runner) layout(threads int) int64 {
 	}
 	for i := range r.ops {
 		if w := r.ops[i].weight; w != nil {
-			r.rounded.stride = max(r.rounded.stride, roundedStride(w.roundedCols()))
+			r.rounded.stride = max(r.rounded.stride, w.shape().stride)
 		}
 	}
 	if r.rounded.stride > 0 {
-		bytes += room[byte](r.slabRows*r.rounded.stride) + int64(threads)*unpackedRoom()
+		bytes += room[byte](r.roundedRows()*r.rounded.stride) + int64(threads)*unpackedRoom()
 	}
 	return bytes
 }
+
+// roundedRows is the most rows that a matrix product has, the LM head's included.
+func (r *runner) roundedRows() int { return max(r.slabRows, headRows) }
 
 // bufferRows is the number of rows that each buffer needs.
 func (r *runner) bufferRows() []int {
@@ -71,7 +74,7 @@ func (r *runner) allocate() {
 	for i, rows := range r.bufferRows() {
 		r.buffers[i].data = take[float32](r.activations, rows*r.buffers[i].stride)
 	}
-	r.rounded.data = take[byte](r.activations, r.slabRows*r.rounded.stride)
+	r.rounded.data = take[byte](r.activations, r.roundedRows()*r.rounded.stride)
 	r.unpacked = make([]unpacked, r.pool.threads)
 	for i := range r.unpacked {
 		if r.rounded.stride > 0 {

@@ -75,6 +75,9 @@ func TestValues(t *testing.T) {
 			t.Errorf("tensor %s is %v, want %s %v", c.name, got, c.dtype, c.shape)
 			continue
 		}
+		if c.dtype.Quantised() && !bytes.Equal(tensor.Quantise(c.dtype, rows), got.Data) {
+			t.Errorf("%s is quantised to %x, want %x", c.name, tensor.Quantise(c.dtype, rows), got.Data)
+		}
 		for i, v := range got.Float32() {
 			if d := v - rows[i]; d > c.within || d < -c.within {
 				t.Errorf("%s: element %d is %v, want %v ± %v", c.name, i, v, rows[i], c.within)
