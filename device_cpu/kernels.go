@@ -25,6 +25,8 @@ type kernels struct {
 
 	// quantised multiplies quantised weights as they are; nil if the path expands them to f16.
 	quantised *quantisedKernels
+	// pairs multiplies bfloat16 weights with activations of bfloat16; nil if the path cannot.
+	pairs *pairKernels
 
 	// The functions below take rows whose length is a multiple of 16.
 

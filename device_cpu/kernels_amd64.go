@@ -31,7 +31,7 @@ func avx512(name string, quantised *quantisedKernels) *kernels {
 		name: name, tileRows: 14,
 		tileBF16: tileBF16AVX512, tileF16: tileF16AVX512, tileF32: tileF32AVX512, quantised: quantised,
 		softmax: softmaxAVX512, silu: siluAVX512, sumSquares: sumSquaresAVX512, scale: scaleAVX512, add: addAVX512,
-		largest: largestAVX512, attention: attentionAVX512, weights: weightsAVX512,
+		largest: largestAVX512, attention: attentionAVX512, weights: weightsAVX512, pairs: pairsAVX512(),
 	}
 }
 
