@@ -34,8 +34,14 @@ func writeFew(f *file, s isa, format *layout.Format) {
 func writeFewRows(f *file, u *unpacker, rows int) {
 	vectors := layout.Panel / u.lanes
 	sum := func(r, v int) string { return u.r(r*vectors + v) }
+	// VPDPWSSD takes 4 cycles to add, so that even and odd pairs have sums of their own.
+	chains := 1
+	if u.vnni {
+		chains = 2
+	}
+	chain := func(r, v, pair int) string { return u.r(pair%chains*rows*vectors + r*vectors + v) }
 	clearSums := func() {
-		for i := range rows * vectors {
+		for i := range rows * vectors * chains {
 			f.op("%s %s, %s, %s", u.xor, u.r(i), u.r(i), u.r(i))
 		}
 	}
@@ -71,7 +77,7 @@ func writeFewRows(f *file, u *unpacker, rows int) {
 					for r := range rows {
 						f.op("VPBROADCASTD %s, %s", at("SI", r, 8*(2*p+i)+4*pair), u.x)
 						if u.vnni {
-							f.op("VPDPWSSD %s, %s, %s", weights, u.x, sum(r, v))
+							f.op("VPDPWSSD %s, %s, %s", weights, u.x, chain(r, v, pair))
 						} else {
 							f.op("VPMADDWD %s, %s, %s", weights, u.x, u.x)
 							f.op("VPADDD %s, %s, %s", u.x, sum(r, v), sum(r, v))
@@ -88,6 +94,9 @@ func writeFewRows(f *file, u *unpacker, rows int) {
 		for v := range vectors {
 			scale, offset := u.scales(half, v*u.lanes)
 			for r := range rows {
+				if chains > 1 {
+					f.op("VPADDD %s, %s, %s", chain(r, v, 1), sum(r, v), sum(r, v))
+				}
 				f.op("VCVTDQ2PS %s, %s", sum(r, v), sum(r, v))
 				f.op("VBROADCASTSS %s, %s", at("AX", r, 8*half), u.x)
 				f.op("VMULPS %s, %s, %s", scale, u.x, u.x)
