@@ -135,7 +135,7 @@ __device__ void finish(const AttentionParams& p, const Item& item, int head, int
     if (!*flag) return;
     __threadfence();
     // Sixteen threads have a row. They fetch several splits at a time, which come from other multiprocessors by way of the L2 cache.
-    constexpr int LANES = 16, PAIRS = Row<LANES>::PAIRS, BATCH = PAIRS <= 2 ? 16 : 16 / PAIRS; // splits that are fetched at once
+    constexpr int LANES = 16, PAIRS = Row<LANES>::PAIRS, BATCH = PAIRS <= 2 ? 8 : 16 / PAIRS; // splits that are fetched at once
     for (int flat = threadIdx.x / LANES; flat < flat_rows(item); flat += THREADS / LANES) {
         const int splits = flat_position(item, flat) / SPLIT + 1;
         Row<LANES> row;
