@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"minisgl/device"
 	"minisgl/tensor"
@@ -152,6 +153,55 @@ func TestAttentionKernelsDoNotDependOnRows(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// BenchmarkAttentionKernels streams keys and values of 128 MB through one thread: 7 query heads of 64 share a KV head. The limit
+// is what the thread reads of the same memory by plain loads.
+func BenchmarkAttentionKernels(b *testing.B) {
+	const dim, rows, pageSize, bytes = 64, 7, 16, 128 << 20
+	p := &device.Program{Layers: 24, KVHeads: 2, HeadDim: dim}
+	for _, v := range usableVariants() {
+		for _, dtype := range kvTypes {
+			c := newKVCache(p, dtype, pageSize, 1)
+			c.pages = bytes / int(c.pageBytes())
+			memory, err := newArena(bytes)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer memory.free()
+			c.data = take[byte](memory, bytes)
+			for i := range c.data {
+				c.data[i] = 1
+			}
+			r := &runner{program: &device.Program{Heads: rows * p.KVHeads, KVHeads: p.KVHeads, HeadDim: dim}, kernels: v.kernels, kv: c,
+				pool: &pool{threads: 1}}
+			a := newAttention(r)
+			a.op = &device.Attention{Scale: 0.1}
+			pages := consecutivePages(c.pages)
+			s := span{piece: &piece{position: c.pages*pageSize - 1, pages: pages}, rows: 1, to: ceil(c.pages*pageSize, partition), whole: true}
+			b.Run(fmt.Sprintf("%s/%s", v.name, dtype), func(b *testing.B) {
+				fastest, read := math.Inf(1), math.Inf(1)
+				floats := elements[float32](&c.data[0], 0, bytes/4)
+				for b.Loop() {
+					start := time.Now()
+					for layer := range p.Layers {
+						a.op.Layer = layer
+						for s.head = range p.KVHeads {
+							for number := range s.to {
+								a.runPartition(&s, &a.scratch[0], number)
+							}
+						}
+					}
+					fastest = min(fastest, time.Since(start).Seconds())
+					start = time.Now()
+					v.largest(floats)
+					read = min(read, time.Since(start).Seconds())
+				}
+				b.ReportMetric(float64(int(c.pageBytes())*c.pages)/fastest/1e9, "GB/s")
+				b.ReportMetric(read/fastest*100, "%read")
+			})
 		}
 	}
 }

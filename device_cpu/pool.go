@@ -26,6 +26,8 @@ type pool struct {
 	wake   chan struct{}
 	stop   atomic.Bool
 	ended  sync.WaitGroup
+	// observe, if set before the first task, is told of each unit that a worker did: see timeline_test.go.
+	observe func(t *task, worker int, from, to time.Time)
 }
 
 const (
@@ -45,7 +47,7 @@ func newPool(threads int) *pool {
 func (p *pool) run(units int, t *task) {
 	if units <= 1 || p.threads == 1 {
 		for unit := range units {
-			t.run(unit, 0)
+			p.do(t, unit, 0)
 		}
 		return
 	}
@@ -79,11 +81,21 @@ func (p *pool) take(worker int) bool {
 			return false
 		}
 		if p.state.CompareAndSwap(s, s+1) {
-			p.task.Load().run(int(s&unitMask), worker)
+			p.do(p.task.Load(), int(s&unitMask), worker)
 			p.done.Add(1)
 			return true
 		}
 	}
+}
+
+func (p *pool) do(t *task, unit, worker int) {
+	if p.observe == nil {
+		t.run(unit, worker)
+		return
+	}
+	from := time.Now()
+	t.run(unit, worker)
+	p.observe(t, worker, from, time.Now())
 }
 
 func (p *pool) work(worker int) {
