@@ -19,11 +19,12 @@ const Demo = "demo"
 
 // Defaults of Options.
 const (
-	DefaultMaxRunning = 256
-	DefaultStepTokens = 8192
-	DefaultMaxQueue   = 1024
-	DefaultPageSize   = 16
-	DefaultLookPast   = 8
+	DefaultMaxRunning    = 256
+	DefaultStepTokens    = 8192
+	DefaultMaxQueue      = 1024
+	DefaultPageSize      = 16
+	DefaultLookPast      = 8
+	DefaultGraphMaxBatch = 256
 )
 
 // Options say what to open, where, and how much of the machine to use. The zero value of each field is its default.
@@ -52,7 +53,7 @@ type Options struct {
 	MemoryRatio   float64 // share of free memory for weights and KV cache, in (0, 1]; 0: the device's default
 	NumPages      int     // KV pages; 0: what MemoryRatio gives
 	PageSize      int     // tokens of a page
-	GraphMaxBatch int     // largest batch with a CUDA graph
+	GraphMaxBatch int     // largest batch with a CUDA graph; negative: none
 
 	Cache     scheduler.CacheKind
 	Policy    scheduler.Policy
@@ -109,6 +110,7 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.MaxQueue, DefaultMaxQueue)
 	setDefault(&o.PageSize, DefaultPageSize)
 	setDefault(&o.LookPast, DefaultLookPast)
+	setDefault(&o.GraphMaxBatch, DefaultGraphMaxBatch)
 	setDefault(&o.DecodeLogStride, 32)
 	if o.Shadow, err = o.Shadow.withDefaults(); err != nil {
 		return o, err

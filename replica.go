@@ -159,7 +159,7 @@ func (l *LLM) load(r *replica) (err error) {
 	}
 	load := device.LoadOptions{
 		PageSize: o.PageSize, KV: kv, Pages: o.NumPages, MemoryRatio: l.memoryRatio(r), MaxPages: o.MaxRunning*pagesPerSeq + 1,
-		MaxSlots: o.MaxRunning, MaxRows: max(o.MaxStepTokens, o.MaxRunning), GraphMaxBatch: o.GraphMaxBatch,
+		MaxSlots: o.MaxRunning, MaxRows: max(o.MaxStepTokens, o.MaxRunning), GraphMaxBatch: max(o.GraphMaxBatch, 0),
 		Progress: func(done float64) { o.Progress("loading "+l.Name(), done) },
 	}
 	if r.runner, err = r.device.Load(program, load); err != nil {

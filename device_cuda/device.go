@@ -28,7 +28,7 @@ func init() {
 }
 
 // stepTokens is how many rows keep the card busy: from here on a step's time grows with its rows.
-const stepTokens = 2048
+const stepTokens = 8192
 
 // float32Variant computes everything in float32, without tensor cores.
 const float32Variant = "float32"

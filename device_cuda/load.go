@@ -36,6 +36,12 @@ func (d *cudaDevice) Load(p *device.Program, o device.LoadOptions) (device.Runne
 			d.spec, o.PageSize, o.Pages, o.MaxSlots, o.MaxRows, o.MemoryRatio)
 	}
 	element := d.element(p)
+	if _, err := o.KVType(element); err != nil {
+		return nil, fmt.Errorf("device %s: %w", d.spec, err)
+	}
+	if o.Weights != tensor.Invalid {
+		return nil, fmt.Errorf("device %s: weights cannot be quantised to %s: this device keeps them in 16 bits", d.spec, o.Weights)
+	}
 	r, err := d.load(p, o, element)
 	if errors.Is(err, errRange) { // float16 cannot hold the weights, bfloat16 can
 		r, err = d.load(p, o, tensor.BF16)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -76,8 +77,7 @@ func (f *modelFlags) options(io streams) (minisgl.Options, error) {
 		Model: f.ModelPath, Source: f.ModelSource, ModelScopeName: io.getenv("MODELSCOPE_MODEL_NAME"), Revision: f.Revision, DType: f.DType,
 		DummyWeight: f.DummyWeight, KVDType: f.KVDType, Device: f.Device, Threads: f.Threads, MaxSeqLen: f.MaxSeqLenOverride, MaxRunning: f.MaxRunningRequests,
 		MaxQueue: f.MaxQueue, MaxStepTokens: f.MaxPrefillLength, MemoryRatio: f.MemoryRatio, NumPages: f.NumPages, PageSize: f.PageSize,
-		GraphMaxBatch: 256,
-		Progress:      progressLines(io), DownloadProgress: hub.ProgressBar(io.err),
+		Progress: progressLines(io), DownloadProgress: hub.ProgressBar(io.err),
 	}
 	for _, name := range []string{"MODEL_LOCAL_DIR", "MODEL_NAME"} {
 		if o.Model == "" {
@@ -111,7 +111,7 @@ func (f *modelFlags) options(io streams) (minisgl.Options, error) {
 		o.Policy = scheduler.LPM
 	}
 	if f.CUDAGraphMaxBS != nil {
-		o.GraphMaxBatch = *f.CUDAGraphMaxBS
+		o.GraphMaxBatch = cmp.Or(*f.CUDAGraphMaxBS, -1)
 	}
 	var err error
 	if o.NoOverlap, err = envBool(io, "MINISGL_DISABLE_OVERLAP_SCHEDULING", false); err != nil {

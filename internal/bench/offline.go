@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -66,7 +67,7 @@ func (o *Offline) Run(ctx context.Context) (*Report, error) {
 	}
 	engine := o.Engine
 	engine.DType, engine.MaxSeqLen, engine.MaxStepTokens = p.DType, p.MaxSeqLenOverride, p.MaxExtendTokens
-	engine.GraphMaxBatch, engine.MemoryRatio = p.CUDAGraphMaxBS, p.MemoryRatio
+	engine.GraphMaxBatch, engine.MemoryRatio = cmp.Or(p.CUDAGraphMaxBS, -1), p.MemoryRatio
 	if p.NumPageOverride != nil {
 		engine.NumPages = *p.NumPageOverride
 	}

@@ -54,7 +54,7 @@ func (r *Run) PrintPreview(w io.Writer) {
 
 // Naive is what an engine is without batching and without prefix cache: one request at a time, one step at a time.
 func Naive(o minisgl.Options) minisgl.Options {
-	o.MaxRunning, o.Cache, o.NoOverlap, o.GraphMaxBatch = 1, scheduler.Naive, true, 0
+	o.MaxRunning, o.Cache, o.NoOverlap, o.GraphMaxBatch = 1, scheduler.Naive, true, -1
 	return o
 }
 

@@ -1,6 +1,7 @@
 package parity
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -95,7 +96,7 @@ func (m *Model) options(p *Profile) minisgl.Options {
 	o := minisgl.Options{
 		Model: m.Path, Source: m.Source, ModelScopeName: m.ModelScopeName, Revision: m.Revision, DType: m.DType, DummyWeight: m.DummyWeight,
 		MaxSeqLen: p.MaxSeqLenOverride, MaxStepTokens: p.MaxExtendTokens, MaxRunning: max(p.TokenPromptCount, len(texts)),
-		GraphMaxBatch: p.CUDAGraphMaxBS, MemoryRatio: p.MemoryRatio,
+		GraphMaxBatch: cmp.Or(p.CUDAGraphMaxBS, -1), MemoryRatio: p.MemoryRatio,
 	}
 	if p.NumPageOverride != nil {
 		o.NumPages = *p.NumPageOverride
