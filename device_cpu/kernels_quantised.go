@@ -26,7 +26,7 @@ type quantisedKernels struct {
 
 	formats map[tensor.DType]formatKernels
 
-	// fewRows is up to how many rows few is used for.
+	// fewRows is how many rows few takes at most. It is used for up to twice as many.
 	fewRows int
 }
 

@@ -107,10 +107,12 @@ func (x *rounded) setRow(kernels *kernels, row int, values []float32) {
 func (r *runner) multiplyQuantised(p *packed, panel, panels, first, end int, c []float32, stride int, t *unpacked) {
 	kernels := r.kernels.quantised
 	x := &r.rounded
-	if rows := end - first; rows <= kernels.fewRows {
+	if end-first <= 2*kernels.fewRows { // the second time, the weights come from the cache
 		for i := range panels {
-			p.kernels.few(c[i*panelWidth:], stride, x.numbers(first, 0), x.scales(first, 0, p.format.ScaleInputs()), x.stride,
-				p.panel(panel+i), p.cols/p.format.Inputs(), rows, 0)
+			for row := first; row < end; row += kernels.fewRows {
+				p.kernels.few(c[(row-first)*stride+i*panelWidth:], stride, x.numbers(row, 0), x.scales(row, 0, p.format.ScaleInputs()),
+					x.stride, p.panel(panel+i), p.cols/p.format.Inputs(), min(kernels.fewRows, end-row), 0)
+			}
 		}
 		return
 	}
