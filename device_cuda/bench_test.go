@@ -97,6 +97,13 @@ func (g *generation) prompt() *device.Step {
 // overlapped runs n steps, each submitted while the one before runs, and returns the time of a step.
 func overlapped(b *testing.B, r *runner, n int, step func() *device.Step) time.Duration {
 	b.Helper()
+	each, _ := overlappedHost(b, r, n, step)
+	return each
+}
+
+// overlappedHost also returns the part of a step's time in which the host packs and submits the next one.
+func overlappedHost(b *testing.B, r *runner, n int, step func() *device.Step) (each, host time.Duration) {
+	b.Helper()
 	wait := func(s *device.Step) {
 		if err := r.Wait(s); err != nil {
 			b.Fatal(err)
@@ -107,25 +114,29 @@ func overlapped(b *testing.B, r *runner, n int, step func() *device.Step) time.D
 	began := time.Now()
 	for range n {
 		second := step()
+		submitting := time.Now()
 		r.Submit(second)
+		host += time.Since(submitting)
 		wait(first)
 		first = second
 	}
 	wait(first)
-	return time.Since(began) / time.Duration(n+1)
+	return time.Since(began) / time.Duration(n+1), host / time.Duration(n)
 }
 
 func BenchmarkDecode(b *testing.B) {
 	r := benchRunner(b)
-	for _, c := range []struct{ batch, context int }{{1, 128}, {1, 1024}, {1, 4096}, {4, 128}, {16, 128}, {64, 128}, {128, 128}, {256, 128}} {
+	for _, c := range []struct{ batch, context int }{{1, 128}, {1, 1024}, {1, 4096}, {4, 128}, {16, 128}, {64, 128}, {128, 128}, {256, 128}, {128, 1000}} {
 		b.Run(fmt.Sprintf("%d×%d", c.batch, c.context), func(b *testing.B) {
 			const steps = 128
-			var times []time.Duration
+			var times, hosts []time.Duration
 			for range 5 {
 				g := newGeneration(c.batch, c.context, steps+2)
-				times = append(times, overlapped(b, r, steps, g.next))
+				each, host := overlappedHost(b, r, steps, g.next)
+				times, hosts = append(times, each), append(hosts, host)
 			}
 			step := median(times)
+			b.ReportMetric(float64(median(hosts).Microseconds()), "µs-submit")
 			b.ReportMetric(float64(step.Microseconds()), "µs/step")
 			b.ReportMetric(float64(c.batch)/step.Seconds(), "tok/s")
 			b.ReportMetric(0, "ns/op")
@@ -155,6 +166,34 @@ func BenchmarkPrefill(b *testing.B) {
 			b.ReportMetric(0, "ns/op")
 		})
 	}
+}
+
+// BenchmarkTimeline prints what host and card do in a few decode steps of 64 rows.
+func BenchmarkTimeline(b *testing.B) {
+	r := benchRunner(b)
+	g := newGeneration(64, 128, 20)
+	began := time.Now()
+	at := func() int64 { return time.Since(began).Microseconds() }
+	var first *device.Step
+	var lines strings.Builder
+	for n := range 10 {
+		step := g.next()
+		from := at()
+		r.Submit(step)
+		submitted := at()
+		if first != nil {
+			if err := r.Wait(first); err != nil {
+				b.Fatal(err)
+			}
+			fmt.Fprintf(&lines, "step %d submitted %6d to %6d µs; results of step %d at %6d µs\n", n, from, submitted, n-1, at())
+		}
+		first = step
+	}
+	if err := r.Wait(first); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(0, "ns/op")
+	b.Log("\n" + lines.String())
 }
 
 // BenchmarkKernels times each kernel of a step by itself, with events: its time is longer than in a graph, where kernels overlap.
