@@ -8,8 +8,11 @@ const (
 	inputBlock = 1024
 	// rowBlock is about how many rows share a panel's weights while they are in the cache.
 	rowBlock = 128
-	// unitPanels is how many panels a thread takes at once.
-	unitPanels = 2
+	// unitPanels is how many panels a thread takes at once. For few rows it is as many as have unitBytes, but not more than
+	// unitPanelsFew, since each unit's first lines come from memory without a prefetch.
+	unitPanels    = 2
+	unitPanelsFew = 8
+	unitBytes     = 128 << 10
 	// unitStride is the distance of rows in a unit's sums, an odd number of cache lines.
 	unitStride = unitPanels*panelWidth + cacheLine/4
 )
@@ -24,6 +27,8 @@ type linear struct {
 	in, out buffer
 	rows    int
 	blocks  int // of rows
+	panels  int // of a unit
+	stride  int // of a unit's sums
 	add     bool
 
 	rounding task
@@ -43,24 +48,29 @@ func (l *linear) run(c *operation, op *device.Linear, rows int) {
 	l.op, l.in, l.out, l.rows, l.add = c, l.buffers[op.In], l.buffers[op.Out], rows, op.Residual
 	l.blocks = ceil(rows, rowBlock)
 	l.round(c.weight, l.in, rows)
-	l.pool.run(l.blocks*ceil(c.weight.panels(), unitPanels), &l.work)
+	l.panels = unitPanels
+	if rows <= maxTileRows {
+		l.panels = max(unitPanels, min(unitPanelsFew, unitBytes*c.weight.panels()/int(c.weight.bytes())))
+	}
+	l.stride = l.panels*panelWidth + cacheLine/4
+	l.pool.run(l.blocks*ceil(c.weight.panels(), l.panels), &l.work)
 }
 
 func (l *linear) runUnit(unit, worker int) {
 	w := l.op.weight
-	groups := ceil(w.panels(), unitPanels)
+	groups := ceil(w.panels(), l.panels)
 	first, end := share(l.rows, l.blocks, unit/groups)
-	panel := unit % groups * unitPanels
-	panels := min(unitPanels, w.panels()-panel)
+	panel := unit % groups * l.panels
+	panels := min(l.panels, w.panels()-panel)
 	if l.op.vector == nil && !l.add {
 		l.multiply(w, l.in, panel, panels, first, end, l.out.data[first*l.out.stride+panel*panelWidth:], l.out.stride, worker)
 		return
 	}
 	sums := l.sums[worker]
-	l.multiply(w, l.in, panel, panels, first, end, sums, unitStride, worker)
+	l.multiply(w, l.in, panel, panels, first, end, sums, l.stride, worker)
 	from, n := panel*panelWidth, panels*panelWidth
 	for row := first; row < end; row++ {
-		sum := sums[(row-first)*unitStride:][:n]
+		sum := sums[(row-first)*l.stride:][:n]
 		if l.op.vector != nil {
 			l.kernels.add(sum, l.op.vector[from:from+n])
 		}

@@ -65,9 +65,9 @@ func writeFewRows(f *file, u *unpacker, rows int) {
 	if u.Super {
 		f.line("sub%d:", rows)
 	}
-	u.prefetch()
 	clearSums()
 	for p := range layout.Groups / 2 {
+		u.prefetch(p)
 		for v := range vectors {
 			u.words(p, v)
 			for i, word := range []string{u.low, u.high} {

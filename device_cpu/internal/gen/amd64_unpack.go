@@ -46,10 +46,11 @@ func (u *unpacker) endBlock(label string) {
 	u.op("JNZ block%s", label)
 }
 
-// prefetch asks for a sub-block 4 KB ahead.
-func (u *unpacker) prefetch() {
-	for line := 0; line < u.SubBytes(); line += 64 {
-		u.op("PREFETCHT0 %d(BX)", 4096+line)
+// prefetch asks for part p of 4 of a sub-block 4 KB ahead.
+func (u *unpacker) prefetch(p int) {
+	lines := u.SubBytes() / 64
+	for line := lines * p / 4; line < lines*(p+1)/4; line++ {
+		u.op("PREFETCHT0 %d(BX)", 4096+64*line)
 	}
 }
 
@@ -128,8 +129,8 @@ func writeUnpack(f *file, s isa, format *layout.Format) {
 		f.line("sub:")
 	}
 	if u.Low == 4 {
-		u.prefetch()
 		for p := range layout.Groups / 2 {
+			u.prefetch(p)
 			for v := range layout.Panel / u.lanes {
 				u.words(p, v)
 				at := 2*p*4*layout.Panel + v*u.bytes()
