@@ -146,11 +146,12 @@ func fastest(times int, f func(thread int)) float64 {
 	return best
 }
 
-func benchRunner(b testing.TB, v variant, threads, pageSize int) device.Runner {
+func benchRunner(b testing.TB, v variant, threads, pageSize int, activations tensor.DType) device.Runner {
 	p := benchProgram(benchLayers)
 	d := openVariant(b, v.name, threads)
 	start := time.Now()
-	r, err := d.Load(p, device.LoadOptions{PageSize: pageSize, Pages: 16 * 4096 / pageSize * 2, MaxSlots: 64, MaxRows: 2048})
+	r, err := d.Load(p, device.LoadOptions{PageSize: pageSize, Pages: 16 * 4096 / pageSize * 2, MaxSlots: 64, MaxRows: 2048,
+		Activations: activations})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -191,14 +192,26 @@ func benchStep(sequences, rows, position, pageSize int, params *device.Sampling)
 // BenchmarkStep measures whole steps of Qwen2.5-0.5B in bf16 against the limits that it measures itself: the memory read rate
 // for decode, the rate of multiplications for prefill.
 func BenchmarkStep(b *testing.B) {
+	type path struct {
+		variant
+		name        string
+		activations tensor.DType
+	}
+	var paths []path
 	for _, v := range usableVariants() {
-		if v.name == "generic" {
-			continue
+		switch v.name {
+		case "generic":
+		case "amx":
+			paths = append(paths, path{v, v.name, tensor.Invalid}, path{v, v.name + " bfloat16", tensor.BF16})
+		default:
+			paths = append(paths, path{v, v.name, tensor.Invalid})
 		}
+	}
+	for _, v := range paths {
 		b.Run(v.name, func(b *testing.B) {
 			const pageSize = 16
-			read, multiply := readRate(v), multiplyRate(v)
-			r := benchRunner(b, v, benchThreads, pageSize)
+			read, multiply := readRate(v.variant), multiplyRate(v.variant)
+			r := benchRunner(b, v.variant, benchThreads, pageSize, v.activations)
 			weights := float64(r.Memory().Weights)
 			perOutput := 2.0 * benchVocab * benchHidden
 			perToken := weights - perOutput // an operation on each of two bytes, twice
@@ -235,6 +248,22 @@ func BenchmarkStep(b *testing.B) {
 					operations := tokens*perToken + float64(c.sequences)*perOutput
 					b.ReportMetric(operations/seconds/1e9, "GFLOP/s")
 					b.ReportMetric(operations/seconds/multiply*100, "%multiply")
+				})
+			}
+			for _, rows := range []int{1, 4, 16, 32, 128, 512} {
+				b.Run(fmt.Sprintf("products %d", rows), func(b *testing.B) {
+					r := r.(*runner)
+					for b.Loop() {
+						for i := range r.ops {
+							if op, ok := r.ops[i].Op.(*device.Linear); ok {
+								r.linear.run(&r.ops[i], op, rows)
+							}
+						}
+					}
+					seconds := b.Elapsed().Seconds() / float64(b.N)
+					b.ReportMetric(float64(rows)/seconds, "rows/s")
+					b.ReportMetric(perToken/seconds/read*100, "%read")
+					b.ReportMetric(perToken*float64(rows)/seconds/1e9, "GFLOP/s")
 				})
 			}
 		})

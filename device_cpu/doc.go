@@ -1,6 +1,6 @@
 // Package cpu runs programs on the processor, with SIMD kernels in assembly where it has them and in plain Go where it does
-// not. It registers itself as device "cpu"; "cpu+generic", "cpu+avx2", "cpu+avx512", "cpu+avx512vnni" and, on arm64, "cpu+neon"
-// force a path.
+// not. It registers itself as device "cpu"; "cpu+generic", "cpu+avx2", "cpu+avx512", "cpu+avx512vnni", "cpu+amx" and, on
+// arm64, "cpu+neon" force a path.
 //
 // Weights are packed once, at Load, into panels of 32 outputs that all kernels read (pack.go). Every matrix product, attention
 // included, goes through one kernel that computes a tile of a few rows by 32 outputs, in which an output's sum runs over its
@@ -9,7 +9,8 @@
 //
 // Quantised weights keep their bits (internal/layout): their inputs become 16-bit numbers, so that a block's products add up to a
 // whole number in any order, and blocks follow in ascending order (kernels_quantised.go). Whoever loads a program may ask for
-// bfloat16 inputs of bfloat16 weights (kernels_pairs.go).
+// bfloat16 inputs of bfloat16 weights (kernels_pairs.go). Path amx multiplies bfloat16 weights in tiles, in an order of sums of
+// its own that depends on rows as little (amx.go).
 //
 // A step runs in pieces of at most slabRows rows through the whole program (step.go), which bounds the memory for activations.
 // Each operation is cut into units that threads take one by one (pool.go). The LM head and sampling are one (head.go).

@@ -27,6 +27,8 @@ type kernels struct {
 	quantised *quantisedKernels
 	// pairs multiplies bfloat16 weights with activations of bfloat16; nil if the path cannot.
 	pairs *pairKernels
+	// amx multiplies bfloat16 weights instead of tileBF16; nil if the path has no AMX.
+	amx *amxKernels
 
 	// The functions below take rows whose length is a multiple of 16.
 

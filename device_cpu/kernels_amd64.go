@@ -22,6 +22,10 @@ var nativeVariants = []variant{
 		kernels:  avx512("avx512vnni", &vnniQuantised),
 		features: features(append(avx512Features, cpuid.AVX512VNNI)...),
 	},
+	{
+		kernels:  amx(),
+		features: amxFeatures(),
+	},
 }
 
 var avx512Features = []cpuid.FeatureID{cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512VL, cpuid.AVX512DQ, cpuid.FMA3}
@@ -33,6 +37,20 @@ func avx512(name string, quantised *quantisedKernels) *kernels {
 		softmax: softmaxAVX512, silu: siluAVX512, sumSquares: sumSquaresAVX512, scale: scaleAVX512, add: addAVX512,
 		largest: largestAVX512, attention: attentionAVX512, weights: weightsAVX512, pairs: pairsAVX512(),
 	}
+}
+
+// amx is path avx512vnni, but for bfloat16 weights.
+func amx() *kernels {
+	k := avx512("amx", &vnniQuantised)
+	k.pairs, k.amx = nil, &amxNative
+	return k
+}
+
+// amxFeatures has, beside the processor's, the system's permission, for which it asks where there is AMX.
+func amxFeatures() []feature {
+	list := features(append(avx512Features, cpuid.AVX512VNNI, cpuid.AVX512BF16, cpuid.AMXTILE, cpuid.AMXBF16)...)
+	permitted := variant{features: list}.usable() && amxPermitted()
+	return append(list, feature{"AMXPERMISSION", permitted})
 }
 
 //go:noescape

@@ -13,64 +13,79 @@ const (
 	unitPanels    = 2
 	unitPanelsFew = 8
 	unitBytes     = 128 << 10
-	// unitStride is the distance of rows in a unit's sums, an odd number of cache lines.
-	unitStride = unitPanels*panelWidth + cacheLine/4
 )
+
+// A cut says how a product becomes units of work: blocks of rows by some panels each.
+type cut struct{ rows, panels int }
+
+// stride is the distance of rows in a unit's sums, an odd number of cache lines.
+func (c cut) stride() int { return c.panels*panelWidth + cacheLine/4 }
+
+// cutFor decides how rows are multiplied by a weight.
+func (r *runner) cutFor(w *matrix, rows int) cut {
+	if w.tiledCols() > 0 {
+		return r.tiled.cut(w, rows, r.pool.threads)
+	}
+	panels := unitPanels
+	if rows <= maxTileRows {
+		panels = max(unitPanels, min(unitPanelsFew, unitBytes*w.panels()/int(w.bytes())))
+	}
+	return cut{ceil(rows, ceil(rows, rowBlock)), panels}
+}
 
 // linear runs products of matrices. A unit of work is a block of rows by a few panels.
 type linear struct {
 	*runner
 	work task
-	sums [][]float32 // of each worker: (rowBlock, unitStride)
+	sums [][]float32 // of each worker: of a unit
 
 	op      *operation
 	in, out buffer
 	rows    int
-	blocks  int // of rows
-	panels  int // of a unit
-	stride  int // of a unit's sums
+	cut     cut
 	add     bool
 
-	rounding task
+	rounding, tiling task
 }
 
 func newLinear(r *runner) *linear {
 	l := &linear{runner: r}
 	l.work.run = l.runUnit
 	l.rounding.run = l.roundUnit
+	l.tiling.run = l.tileUnit
+	room := rowBlock * cut{panels: unitPanels}.stride()
+	if r.tiled.room > 0 {
+		room = amxRowBlock * cut{panels: amxUnitPanels}.stride()
+	}
 	for range r.pool.threads {
-		l.sums = append(l.sums, make([]float32, (rowBlock+maxTileRows)*unitStride))
+		l.sums = append(l.sums, make([]float32, room))
 	}
 	return l
 }
 
 func (l *linear) run(c *operation, op *device.Linear, rows int) {
 	l.op, l.in, l.out, l.rows, l.add = c, l.buffers[op.In], l.buffers[op.Out], rows, op.Residual
-	l.blocks = ceil(rows, rowBlock)
-	l.round(c.weight, l.in, rows)
-	l.panels = unitPanels
-	if rows <= maxTileRows {
-		l.panels = max(unitPanels, min(unitPanelsFew, unitBytes*c.weight.panels()/int(c.weight.bytes())))
-	}
-	l.stride = l.panels*panelWidth + cacheLine/4
-	l.pool.run(l.blocks*ceil(c.weight.panels(), l.panels), &l.work)
+	l.cut = l.cutFor(c.weight, rows)
+	l.convert(c.weight, l.in, rows)
+	l.pool.run(ceil(rows, l.cut.rows)*ceil(c.weight.panels(), l.cut.panels), &l.work)
 }
 
 func (l *linear) runUnit(unit, worker int) {
 	w := l.op.weight
-	groups := ceil(w.panels(), l.panels)
-	first, end := share(l.rows, l.blocks, unit/groups)
-	panel := unit % groups * l.panels
-	panels := min(l.panels, w.panels()-panel)
+	groups := ceil(w.panels(), l.cut.panels)
+	first := unit / groups * l.cut.rows
+	end := min(first+l.cut.rows, l.rows)
+	panel := unit % groups * l.cut.panels
+	panels := min(l.cut.panels, w.panels()-panel)
 	if l.op.vector == nil && !l.add {
 		l.multiply(w, l.in, panel, panels, first, end, l.out.data[first*l.out.stride+panel*panelWidth:], l.out.stride, worker)
 		return
 	}
-	sums := l.sums[worker]
-	l.multiply(w, l.in, panel, panels, first, end, sums, l.stride, worker)
+	sums, stride := l.sums[worker], l.cut.stride()
+	l.multiply(w, l.in, panel, panels, first, end, sums, stride, worker)
 	from, n := panel*panelWidth, panels*panelWidth
 	for row := first; row < end; row++ {
-		sum := sums[(row-first)*l.stride:][:n]
+		sum := sums[(row-first)*stride:][:n]
 		if l.op.vector != nil {
 			l.kernels.add(sum, l.op.vector[from:from+n])
 		}
@@ -83,16 +98,23 @@ func (l *linear) runUnit(unit, worker int) {
 	}
 }
 
-// round rounds the rows of in if a weight that is to be multiplied with them wants it.
-func (l *linear) round(w *matrix, in buffer, rows int) {
-	shape := w.shape()
-	if shape.stride == 0 {
-		return
-	}
-	shape.data = l.rounded.data
-	l.rounded = shape
+// convert makes of the rows of in what a weight that is to be multiplied with them wants: rounded ones, tiles or nothing.
+func (l *linear) convert(w *matrix, in buffer, rows int) {
 	l.in, l.rows = in, rows
-	l.pool.run(ceil(rows, rowsPerUnit), &l.rounding)
+	if shape := w.shape(); shape.stride > 0 {
+		shape.data = l.rounded.data
+		l.rounded = shape
+		l.pool.run(ceil(rows, rowsPerUnit), &l.rounding)
+	}
+	if cols := w.tiledCols(); cols > 0 {
+		l.tiled.cols, l.tiled.steps = cols, amxSteps(cols)
+		l.pool.run(ceil(rows, amxRows), &l.tiling)
+	}
+}
+
+func (l *linear) tileUnit(unit, _ int) {
+	row := unit * amxRows
+	l.tiled.setRows(l.kernels.amx, l.in, row, min(amxRows, l.rows-row))
 }
 
 func (l *linear) roundUnit(unit, _ int) {
@@ -107,10 +129,13 @@ func (r *runner) multiply(w *matrix, in buffer, panel, panels, first, end int, c
 		p := w.part(panel + from)
 		local := panel + from - p.first/panelWidth
 		n := min(panels-from, p.panels()-local)
-		if p.format != nil {
-			r.multiplyQuantised(p, local, n, first, end, c[from*panelWidth:], stride, &r.unpacked[worker])
-		} else {
-			r.multiplyPlain(p, in, local, n, first, end, c[from*panelWidth:], stride)
+		switch c := c[from*panelWidth:]; {
+		case p.format != nil:
+			r.multiplyQuantised(p, local, n, first, end, c, stride, &r.unpacked[worker])
+		case p.tiles:
+			r.multiplyTiles(p, local, n, first, end, c, stride)
+		default:
+			r.multiplyPlain(p, in, local, n, first, end, c, stride)
 		}
 		from += n
 	}

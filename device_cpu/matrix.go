@@ -22,7 +22,7 @@ type matrix struct {
 // packed are panels of one type. Plain types have, in a panel, the inputs one behind the other, and for each of them its 32
 // weights; one order serves every instruction set and every number of rows. bfloat16 rows are interleaved, outputs j and j+16
 // side by side (bf16Place): a 32-bit word then turns into the two as float32 by a shift and a mask, which is cheaper than to
-// widen 16-bit words. Quantised types lie in blocks of several inputs (package layout).
+// widen 16-bit words. For AMX they are tiles (amx.go). Quantised types lie in blocks of several inputs (package layout).
 type packed struct {
 	source device.Matrix
 	dtype  tensor.DType
@@ -32,6 +32,7 @@ type packed struct {
 	data   []byte
 
 	pairs   bool           // of bfloat16: in pairs of inputs (pairKernels)
+	tiles   bool           // of bfloat16: for AMX (amxKernels)
 	format  *layout.Format // of quantised types
 	kernels formatKernels
 }
@@ -70,6 +71,9 @@ func (p *packed) panelBytes() int {
 	if f := p.format; f != nil {
 		return p.cols / f.Inputs() * f.Bytes()
 	}
+	if p.tiles {
+		return amxSteps(p.cols) * amxPanel * p.dtype.BlockBytes()
+	}
 	return p.cols * panelWidth * p.dtype.BlockBytes()
 }
 
@@ -106,6 +110,10 @@ func (m *matrix) row(dst []float32, i int, u *unpacked) {
 	dst = dst[:p.cols]
 	switch p.dtype {
 	case tensor.BF16:
+		if p.tiles {
+			amxRow(dst, w, j)
+			return
+		}
 		if p.pairs {
 			for k, w := 0, as[uint16](w)[2*j:]; k < len(dst); k++ {
 				dst[k] = tensor.BF16ToFloat32(w[k/2*2*panelWidth+k%2])

@@ -62,6 +62,7 @@ func newMatrix(w device.Matrix, keep keeping) (*matrix, error) {
 			}
 			whole = whole && first%panelWidth == 0
 			p := &packed{dtype: dtype, first: first, cols: m.cols, format: layout.Of(dtype)}
+			p.tiles = dtype == tensor.BF16 && keep.kernels.amx != nil
 			if p.format != nil {
 				p.kernels = keep.kernels.quantised.formats[dtype]
 			}
@@ -109,6 +110,8 @@ func (p *packed) packPanel(panel int, scratch *packScratch) bool {
 		return p.packConverted(first, end, scratch)
 	case p.format != nil:
 		p.packQuantised(sources, panel)
+	case p.tiles:
+		amxPack(p.panel(panel), sources, p.cols)
 	default:
 		p.packPlain(sources, panel, scratch)
 	}

@@ -198,10 +198,10 @@ func BenchmarkQuantised(b *testing.B) {
 					k := &runner{kernels: v.kernels, unpacked: []unpacked{*newUnpacked(b)}}
 					k.rounded = m.shape()
 					k.rounded.data = make([]byte, rows*k.rounded.stride)
-					c := make([]float32, rows*unitStride)
+					c := make([]float32, rows*cut{panels: 2}.stride())
 					for b.Loop() {
 						for panel := 0; panel < outputs/panelWidth; panel += 2 {
-							k.multiply(m, buffer{}, panel, 2, 0, rows, c, unitStride, 0)
+							k.multiply(m, buffer{}, panel, 2, 0, rows, c, len(c)/rows, 0)
 						}
 					}
 					b.ReportMetric(2*float64(in*outputs*rows)*float64(b.N)/float64(b.Elapsed().Nanoseconds()), "GOP/s")

@@ -26,6 +26,7 @@ type runner struct {
 	ops      []operation
 	buffers  []buffer
 	rounded  rounded    // the rows that are being multiplied
+	tiled    tiled      // the same for weights that are tiles
 	unpacked []unpacked // of each worker
 	selects  int        // index of the first SelectRows, from which on there is a row for each output
 

@@ -4,6 +4,7 @@ import (
 	"runtime"
 
 	"minisgl/device"
+	"minisgl/tensor"
 )
 
 // slabRows is how many rows run through the program at once. A step with more is run as several, which changes no result,
@@ -37,11 +38,19 @@ func (r *runner) layout(threads int) int64 {
 		r.buffers = append(r.buffers, buffer{width: info.Width, stride: stride})
 		bytes += room[float32](rows[i] * stride)
 	}
+	tiledCols := 0 // at most
 	for i := range r.ops {
 		if w := r.ops[i].weight; w != nil {
 			r.rounded.stride = max(r.rounded.stride, w.shape().stride)
+			tiledCols = max(tiledCols, w.tiledCols())
 		}
 	}
+	r.tiled.halves = 2
+	if r.options.Activations == tensor.BF16 {
+		r.tiled.halves = 1
+	}
+	r.tiled.room = ceil(r.roundedRows(), amxRows) * amxSteps(tiledCols) * r.tiled.halves * amxTile
+	bytes += room[uint16](r.tiled.room)
 	if r.rounded.stride > 0 {
 		bytes += room[byte](r.roundedRows()*r.rounded.stride) + int64(threads)*unpackedRoom()
 	}
@@ -75,6 +84,7 @@ func (r *runner) allocate() {
 		r.buffers[i].data = take[float32](r.activations, rows*r.buffers[i].stride)
 	}
 	r.rounded.data = take[byte](r.activations, r.roundedRows()*r.rounded.stride)
+	r.tiled.data = take[uint16](r.activations, r.tiled.room)
 	r.unpacked = make([]unpacked, r.pool.threads)
 	for i := range r.unpacked {
 		if r.rounded.stride > 0 {
@@ -193,7 +203,7 @@ func (r *runner) runOutputs(s *device.Step, chosen []int32, first int) {
 				copy(out.row(k)[:out.width], in.row(int(s.Outputs[output].Row) - first)[:in.width])
 			}
 		case *device.LMHead:
-			r.linear.round(r.ops[i].weight, r.buffers[op.In], len(chosen))
+			r.linear.convert(r.ops[i].weight, r.buffers[op.In], len(chosen))
 			r.head.run(&r.ops[i], op, s, chosen)
 		default:
 			r.runOp(i, nil, len(chosen))

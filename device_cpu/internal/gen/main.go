@@ -11,6 +11,7 @@ import (
 
 func main() {
 	for name, write := range map[string]func(*file){
+		"kernels_amx_amd64.s":    writeAMX,
 		"kernels_avx512_amd64.s": func(f *file) { writeAMD64(f, avx512) },
 		"kernels_avx2_amd64.s":   func(f *file) { writeAMD64(f, avx2) },
 		"kernels_neon_arm64.s":   writeNEON,
