@@ -66,17 +66,20 @@ func amxSteps(inputs int) int { return ceil(inputs, amxInputs) }
 // amxPack writes a panel of bfloat16 weights. A source is an output's row of inputs. A step's weights are two tiles, for 16
 // outputs each, with pairs of inputs as rows.
 func amxPack(panel []byte, sources [][]byte, inputs int) {
-	words := as[uint32](panel)
 	if len(sources) < panelWidth || inputs%amxInputs != 0 {
-		clear(words)
+		clear(panel)
 	}
-	for step := range inputs / amxInputs {
-		block := (*[amxPanel / 2]uint32)(words[step*amxPanel/2:])
-		for j, source := range sources {
-			pairs := (*[2 * amxInputs]byte)(source[step*2*amxInputs:])
-			column := block[j/amxRows*amxTile/2+j%amxRows:][:amxTile/2-amxRows+1]
-			for i := range amxRows {
-				column[i*amxRows] = binary.LittleEndian.Uint32(pairs[4*i:])
+	words := as[uint32](panel)
+	for first := 0; first < len(sources); first += amxRows {
+		columns := sources[first:min(first+amxRows, len(sources))]
+		for step := range inputs / amxInputs {
+			tile := (*[amxTile / 2]uint32)(words[(step*amxPanel+first*amxInputs)/2:])
+			for j, source := range columns {
+				row := (*[2 * amxInputs]byte)(source[step*2*amxInputs:])
+				for i := 0; i < amxRows; i += 2 {
+					pairs := binary.LittleEndian.Uint64(row[4*i:])
+					tile[i*amxRows+j&15], tile[i*amxRows+amxRows+j&15] = uint32(pairs), uint32(pairs>>32)
+				}
 			}
 		}
 	}

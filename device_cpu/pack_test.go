@@ -126,12 +126,16 @@ func TestPackedBeyondF16(t *testing.T) {
 func BenchmarkPack(b *testing.B) {
 	const rows, cols = 4096, 896
 	x := encode(b, "w", tensor.BF16, rows, cols, make([]float32, rows*cols))
-	m := pack(b, &generic, x)
-	var scratch packScratch
-	b.SetBytes(2 * rows * cols)
-	for b.Loop() {
-		for panel := range m.panels() {
-			m.parts[0].packPanel(panel, &scratch)
-		}
+	for _, v := range []variant{{kernels: &generic}, tiles()} {
+		b.Run(v.name, func(b *testing.B) {
+			m := pack(b, v.kernels, x)
+			var scratch packScratch
+			b.SetBytes(2 * rows * cols)
+			for b.Loop() {
+				for panel := range m.panels() {
+					m.parts[0].packPanel(panel, &scratch)
+				}
+			}
+		})
 	}
 }
