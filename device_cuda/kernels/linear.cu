@@ -63,7 +63,8 @@ template <int GROUPS> struct Weights {
         count = max(0, min(p.split, p.blocks - first_block));
         shared = of_block + warp * (GROUPS * p.resident * 512);
     }
-    static __device__ __forceinline__ int bytes(const LinearParams& p) { return min(p.blocks, SPLITS * p.resident) * GROUPS * 512; }
+    // The last split may have fewer blocks, but its groups lie as far apart as those of the others.
+    static __device__ __forceinline__ int bytes(const LinearParams& p) { return (p.blocks + p.split - 1) / p.split * p.resident * GROUPS * 512; }
     // Begins to copy blocks begin … begin+resident of the split.
     __device__ __forceinline__ void copy(const LinearParams& p, int begin) const {
         const int n = min(p.resident, count - begin), lane = threadIdx.x % 32, last_group = (p.out + 7) / 8 - 1;

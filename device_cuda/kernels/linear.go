@@ -174,7 +174,7 @@ func (v LinearVariant) streamShared(blocks, split, maxRows, limit int) (resident
 	if n < 1 {
 		return 0, 0, fmt.Errorf("linear: kernel %s and %d inputs need more than %d bytes of shared memory", v.Kernel, blocks*32, limit)
 	}
-	weights := min(blocks, linearSplits*n) * groups * 512
+	weights := ceilDiv(blocks, split) * n * groups * 512
 	if overlay {
 		return int32(n), max(partials, weights), nil
 	}

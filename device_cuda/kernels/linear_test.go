@@ -206,7 +206,7 @@ var linearCases = []struct {
 	out, in  int
 	epilogue Epilogue
 }{
-	{103, 37, Store}, {103, 300, Residual}, {24, 50, SiLU}, {130, 300, SiLU}, {256, 64, SiLU}, {34, 1100, Residual}, {80, 50, Rotate}, {80, 300, Rotate},
+	{103, 37, Store}, {103, 300, Residual}, {24, 50, SiLU}, {130, 300, SiLU}, {256, 64, SiLU}, {34, 1100, Residual}, {224, 608, Residual}, {72, 688, Store}, {80, 50, Rotate}, {80, 300, Rotate},
 }
 
 // TestLinear compares every kernel, with and without the norm, with float64 and then bit for bit with the others.
