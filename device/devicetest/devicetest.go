@@ -125,6 +125,7 @@ func (s *suite) shapes() map[string]Config {
 		"nothing is a multiple of 16":      {Hidden: 50, Intermediate: 37, Heads: 3, KVHeads: 1, HeadDim: 18, Vocab: 103, Bias: true},
 		"one head":                         {Heads: 1, KVHeads: 1, HeadDim: 32},
 		"groups of 7, as Qwen2.5-0.5B has": {Hidden: 56, Heads: 14, KVHeads: 2, HeadDim: 64, Bias: true, Tied: true},
+		"like a golden model":              {Hidden: 224, Intermediate: 608, Heads: 14, KVHeads: 2, HeadDim: 16, Vocab: 2048, Bias: true},
 		"groups of 1":                      {Heads: 5, KVHeads: 5, HeadDim: 24},
 		"groups of 3":                      {Heads: 6, KVHeads: 2, HeadDim: 20},
 		"heads of 128":                     {Heads: 4, KVHeads: 2, HeadDim: 128},
@@ -154,7 +155,8 @@ func (s *suite) operations() {
 	}
 }
 
-// traceSteps runs two steps, the second one of a decode row, two prompts and a piece of a third, and returns their taps.
+// traceSteps runs three steps, the second one of a decode row, two prompts and a piece of a third, the last one of a decode row
+// alone, and returns their taps.
 func traceSteps(t testing.TB, d device.Device, p *device.Program, pageSize int, kv tensor.DType) (steps [][]device.Tap) {
 	t.Helper()
 	g := newRig(t, d, p, pageSize, kv)
@@ -167,7 +169,11 @@ func traceSteps(t testing.TB, d device.Device, p *device.Program, pageSize int, 
 	first := g.batch(21, a)
 	a.tokens = append(a.tokens, 5) // not what the device draws, so that all devices run the same
 	second := g.batch(17, a, b, c, e)
-	for _, step := range []*batch{first, second} {
+	for _, step := range []*batch{first, second, nil} {
+		if step == nil { // one row alone: devices have kernels for few rows
+			a.tokens = append(a.tokens, 7)
+			step = g.batch(17, a)
+		}
 		var taps []device.Tap
 		step.Trace = func(tap device.Tap) {
 			tap.Data = slices.Clone(tap.Data)
