@@ -69,16 +69,23 @@ func amxPack(panel []byte, sources [][]byte, inputs int) {
 	if len(sources) < panelWidth || inputs%amxInputs != 0 {
 		clear(panel)
 	}
+	var absent [2 * amxInputs]byte
 	words := as[uint32](panel)
 	for first := 0; first < len(sources); first += amxRows {
 		columns := sources[first:min(first+amxRows, len(sources))]
 		for step := range inputs / amxInputs {
 			tile := (*[amxTile / 2]uint32)(words[(step*amxPanel+first*amxInputs)/2:])
-			for j, source := range columns {
-				row := (*[2 * amxInputs]byte)(source[step*2*amxInputs:])
-				for i := 0; i < amxRows; i += 2 {
+			var rows [amxRows]*[2 * amxInputs]byte
+			for j := range rows {
+				rows[j] = &absent
+				if j < len(columns) {
+					rows[j] = (*[2 * amxInputs]byte)(columns[j][step*2*amxInputs:])
+				}
+			}
+			for i := 0; i < amxRows; i += 2 {
+				for j, row := range rows {
 					pairs := binary.LittleEndian.Uint64(row[4*i:])
-					tile[i*amxRows+j&15], tile[i*amxRows+amxRows+j&15] = uint32(pairs), uint32(pairs>>32)
+					tile[i*amxRows+j], tile[i*amxRows+amxRows+j] = uint32(pairs), uint32(pairs>>32)
 				}
 			}
 		}
