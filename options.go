@@ -36,9 +36,12 @@ type Options struct {
 	ModelScopeName string // the model's name on ModelScope, where it differs
 	Revision       string
 	File           string // which file of a GGUF repository
-	DType          string // "auto", "float16", "bfloat16", "float32"
-	KVDType        string // of the KV cache: "auto" (the device's choice), "float32", "bfloat16", "int8"
-	DummyWeight    bool   // random weights of the config's shape
+	// DType is the type of the weights: "auto" (as stored), "float16", "bfloat16", "float32". Named, "bfloat16" also lets a device round
+	// activations to it where that is faster.
+	DType       string
+	Quantize    string // "q8_0" or "q4_0": weights of 16 or 32 bits are quantised when they are loaded; "" or "none": as stored
+	KVDType     string // of the KV cache: "auto" (the device's choice), "float32", "bfloat16", "int8"
+	DummyWeight bool   // random weights of the config's shape
 
 	// Device is "auto", "cpu", "cuda:0", …: see device.Drivers. A list, "cuda:0,cuda:1", has an engine on each, among which requests are
 	// shared; bounds such as MaxRunning and MaxQueue are those of one engine.
@@ -103,6 +106,9 @@ func (o Options) withDefaults() (Options, error) {
 	if err != nil {
 		return o, err
 	}
+	if _, err = parseQuantize(o.Quantize); err != nil {
+		return o, err
+	}
 	if _, err = parseKVDType(o.KVDType); err != nil {
 		return o, err
 	}
@@ -132,6 +138,18 @@ func setDefault(field *int, value int) {
 	if *field == 0 {
 		*field = value
 	}
+}
+
+func parseQuantize(name string) (tensor.DType, error) {
+	switch strings.ToLower(name) {
+	case "", "none":
+		return tensor.Invalid, nil
+	case "q8_0":
+		return tensor.Q8_0, nil
+	case "q4_0":
+		return tensor.Q4_0, nil
+	}
+	return 0, fmt.Errorf("quantize %q: expected q8_0 or q4_0, or none", name)
 }
 
 func parseKVDType(name string) (tensor.DType, error) {

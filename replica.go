@@ -14,6 +14,7 @@ import (
 	"minisgl/internal/shadow"
 	"minisgl/scheduler"
 	"minisgl/scheduler/engine"
+	"minisgl/tensor"
 )
 
 // A replica is one device with the model on it and an engine of its own: KV pages, prefix cache, scheduler, goroutine.
@@ -157,8 +158,19 @@ func (l *LLM) load(r *replica) (err error) {
 	if err != nil {
 		return err
 	}
+	weights, err := parseQuantize(o.Quantize)
+	if err != nil {
+		return err
+	}
+	activations, err := parseDType(o.DType)
+	if err != nil {
+		return err
+	}
+	if activations != tensor.BF16 {
+		activations = tensor.Invalid // only bfloat16 is a wish for speed
+	}
 	load := device.LoadOptions{
-		PageSize: o.PageSize, KV: kv, Pages: o.NumPages, MemoryRatio: l.memoryRatio(r), MaxPages: o.MaxRunning*pagesPerSeq + 1,
+		PageSize: o.PageSize, KV: kv, Weights: weights, Activations: activations, Pages: o.NumPages, MemoryRatio: l.memoryRatio(r), MaxPages: o.MaxRunning*pagesPerSeq + 1,
 		MaxSlots: o.MaxRunning, MaxRows: max(o.MaxStepTokens, o.MaxRunning), GraphMaxBatch: max(o.GraphMaxBatch, 0),
 		Progress: func(done float64) { o.Progress("loading "+l.Name(), done) },
 	}

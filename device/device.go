@@ -44,7 +44,7 @@ type LoadOptions struct {
 	// Weights is the type to which weights of plain types are quantised; tensor.Invalid keeps them as they are.
 	Weights tensor.DType
 	// Activations is the type to which a device may round the inputs of matrix products where that is faster; tensor.Invalid
-	// lets it round them no further than to nearly float32, 16 bits.
+	// leaves it to the device: a CPU then rounds them no further than to nearly float32, 16 bits, a GPU to the weights' type.
 	Activations tensor.DType
 	// Pages is the number of KV pages; 0 lets the device take as many as MemoryRatio allows.
 	Pages int

@@ -24,7 +24,8 @@ type modelFlags struct {
 	ModelPath   string `aliases:"model" placeholder:"MODEL" help:"Folder, .gguf file or name on the hub. Else MODEL_LOCAL_DIR, then MODEL_NAME, then the built-in demo."`
 	ModelSource string `enum:"huggingface,modelscope" default:"huggingface" help:"Where names are looked up: ${enum}."`
 	Revision    string `help:"Branch, tag or commit on the hub."`
-	DType       string `name:"dtype" default:"auto" help:"Type of the weights: auto (as stored), float16, bfloat16, float32."`
+	DType       string `name:"dtype" default:"auto" help:"Type of the weights: auto (as stored), float16, bfloat16, float32. bfloat16 also lets a CPU round activations to it where that is faster."`
+	Quantize    string `name:"quantize" enum:"none,q8_0,q4_0" default:"none" help:"Quantise weights of 16 or 32 bits when they are loaded: ${enum}."`
 	KVDType     string `name:"kv-dtype" enum:"auto,float32,bfloat16,int8" default:"auto" help:"Type of the KV cache: ${enum}. auto is what suits the device: bfloat16 on a CPU."`
 	DummyWeight bool   `help:"Random weights in the model's shape, for benchmarks."`
 
@@ -75,7 +76,7 @@ func (f *modelFlags) open(ctx context.Context, io streams, log *slog.Logger, cha
 func (f *modelFlags) options(io streams) (minisgl.Options, error) {
 	o := minisgl.Options{
 		Model: f.ModelPath, Source: f.ModelSource, ModelScopeName: io.getenv("MODELSCOPE_MODEL_NAME"), Revision: f.Revision, DType: f.DType,
-		DummyWeight: f.DummyWeight, KVDType: f.KVDType, Device: f.Device, Threads: f.Threads, MaxSeqLen: f.MaxSeqLenOverride, MaxRunning: f.MaxRunningRequests,
+		DummyWeight: f.DummyWeight, Quantize: f.Quantize, KVDType: f.KVDType, Device: f.Device, Threads: f.Threads, MaxSeqLen: f.MaxSeqLenOverride, MaxRunning: f.MaxRunningRequests,
 		MaxQueue: f.MaxQueue, MaxStepTokens: f.MaxPrefillLength, MemoryRatio: f.MemoryRatio, NumPages: f.NumPages, PageSize: f.PageSize,
 		Progress: progressLines(io), DownloadProgress: hub.ProgressBar(io.err),
 	}

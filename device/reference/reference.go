@@ -56,6 +56,9 @@ func (d *Device) Load(p *device.Program, o device.LoadOptions) (device.Runner, e
 	if _, err := o.KVType(tensor.F64, tensor.F32); err != nil { // who asks for float32 gets float64 as well
 		return nil, err
 	}
+	if o.Weights != tensor.Invalid {
+		return nil, fmt.Errorf("the reference device does not quantise weights, so they cannot become %s", o.Weights)
+	}
 	pageBytes := int64(o.PageSize) * int64(p.Layers*2*p.KVHeads*p.HeadDim) * 8
 	if o.Pages == 0 {
 		if o.MemoryRatio == 0 {
