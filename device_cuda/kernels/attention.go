@@ -53,7 +53,8 @@ const maxHeadDim = 256
 // PlanAttention appends the items of a step: longest first, about as many as keep the card's multiprocessors busy where the step
 // has enough to do, and at most AttentionItems(rows). firstTables[i] is where the page table of sequences[i] begins in Tables.
 func (s *Set) PlanAttention(items []AttentionItem, sequences []device.Sequence, firstTables []int32) []AttentionItem {
-	return attentionPlan{group: s.Heads / s.KVHeads, aim: s.attentionAim()}.items(items, sequences, firstTables)
+	few := ceil(s.info.Multiprocessors*min(2, s.attentionResident()), s.KVHeads)
+	return attentionPlan{group: s.Heads / s.KVHeads, aim: s.attentionAim(), few: few}.items(items, sequences, firstTables)
 }
 
 // AttentionItems is the largest number of items of a step of so many rows.

@@ -12,11 +12,15 @@ import (
 // tileRows is how many rows, flattened over the query heads of a group, a block of attention.cu works on at once.
 const tileRows = 64
 
+// fewRows is the most of them with which a block is bound by the card's memory: then two blocks keep a multiprocessor busy.
+const fewRows = 16
+
 // An attentionPlan cuts attention into items. No plan changes a bit of the result: splits and the order in which they are merged
 // are fixed, and only who computes them differs.
 type attentionPlan struct {
 	group int // query heads of a KV head
 	aim   int // items that keep the card busy
+	few   int // items of at most fewRows that do; no more than aim
 }
 
 func (p attentionPlan) items(items []AttentionItem, sequences []device.Sequence, firstTables []int32) []AttentionItem {
@@ -35,16 +39,21 @@ func (p attentionPlan) items(items []AttentionItem, sequences []device.Sequence,
 			items = append(items, item)
 		}
 	}
-	items = p.share(items, first, int32(ceil(splits, p.aim)))
+	items = p.share(items, first, splits)
 	slices.SortStableFunc(items[first:], func(a, b AttentionItem) int { return cmp.Compare(b.Splits, a.Splits) })
 	return items
 }
 
-// share cuts items that have more than `most` splits into nearly equal parts, as long as there are units for their partial results.
-func (p attentionPlan) share(items []AttentionItem, first int, most int32) []AttentionItem {
-	units := int32(0)
+// share cuts items that have more than their share of a step's splits into nearly equal parts, as long as there are units for their
+// partial results.
+func (p attentionPlan) share(items []AttentionItem, first, splits int) []AttentionItem {
+	units, shareOfMany, shareOfFew := int32(0), int32(ceil(splits, p.aim)), int32(ceil(splits, p.few))
 	for i := range items[first:] {
 		whole := items[first+i]
+		most := shareOfMany
+		if int(whole.Rows)*p.group <= fewRows {
+			most = shareOfFew
+		}
 		parts := (whole.Splits + most - 1) / most
 		if parts <= 1 || units+whole.Rows*whole.Splits > attentionUnits {
 			continue

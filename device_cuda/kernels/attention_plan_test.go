@@ -22,12 +22,12 @@ func TestPlanAttention(t *testing.T) {
 		want      []AttentionItem
 	}{
 		{
-			"decode, enough of it", attentionPlan{group: 7, aim: 2},
+			"decode, enough of it", attentionPlan{group: 7, aim: 2, few: 2},
 			[]device.Sequence{{First: 0, Rows: 1, Position: 255}, {First: 1, Rows: 1, Position: 256}},
 			[]AttentionItem{whole(1, 1, 256, 256, 10, 2), whole(0, 1, 255, 255, 0, 1)},
 		},
 		{
-			"decode, one long context on an idle card", attentionPlan{group: 7, aim: 100},
+			"decode, one long context on an idle card", attentionPlan{group: 7, aim: 100, few: 100},
 			[]device.Sequence{{Rows: 1, Position: 600}},
 			[]AttentionItem{
 				{Rows: 1, Position: 600, Stored: 600, Split: 0, Splits: 1, Partial: 0, Parts: 3},
@@ -36,7 +36,7 @@ func TestPlanAttention(t *testing.T) {
 			},
 		},
 		{
-			"a chunk of a prompt, nine rows at a time", attentionPlan{group: 7, aim: 2},
+			"a chunk of a prompt, nine rows at a time", attentionPlan{group: 7, aim: 2, few: 2},
 			[]device.Sequence{{First: 0, Rows: 20, Position: 240}},
 			[]AttentionItem{whole(9, 9, 249, 240, 0, 2), whole(18, 2, 258, 240, 0, 2), whole(0, 9, 240, 240, 0, 1)},
 		},
@@ -53,6 +53,7 @@ func TestPlanAttention(t *testing.T) {
 func TestPlansCoverEverySplitOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		plan := attentionPlan{group: rapid.IntRange(1, 80).Draw(t, "group"), aim: rapid.IntRange(1, 500).Draw(t, "aim")}
+		plan.few = rapid.IntRange(1, plan.aim).Draw(t, "few")
 		var sequences []device.Sequence
 		var tables []int32
 		rows := int32(0)

@@ -135,8 +135,8 @@ func TestAttention(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%v/%dx%dx%d/pages of %d", c.shape.Element, c.shape.Heads, c.shape.KVHeads, c.shape.HeadDim, c.shape.PageSize), func(t *testing.T) {
 			a := newAttended(t, c.shape, c.positions)
-			whole := attentionPlan{group: a.Heads / a.KVHeads, aim: 1}
-			shared := attentionPlan{group: a.Heads / a.KVHeads, aim: 1 << 20}
+			whole := attentionPlan{group: a.Heads / a.KVHeads, aim: 1, few: 1}
+			shared := attentionPlan{group: a.Heads / a.KVHeads, aim: 1 << 20, few: 1 << 20}
 			all := a.run(whole, 0, a.positions)
 			for position := range a.positions {
 				if position%37 > 1 && position%64 < 62 {

@@ -163,23 +163,22 @@ __device__ __forceinline__ void copy_chunk(Element* to, const Element* cache, in
 }
 
 // A warp brings those of rows [first, first + COUNT) of a tile that are below `present`, and writes zeros into those from `rows` on,
-// because 0 · NaN is not 0. The tile's values lie behind its keys.
-template <int COUNT>
-__device__ __forceinline__ void copy_rows(Element* tile, const Context& c, int start, int first, int present, int rows) {
+// because 0 · NaN is not 0. Lane i has looked up where row first + i lies. Of several caches the tiles lie one behind the other.
+template <int COUNT, typename... Caches>
+__device__ __forceinline__ void copy_rows(Element* tile, int looked_up, int first, int present, int rows, Caches... caches) {
     static_assert(COUNT <= 32, "a lane looks up one row");
-    const int lane = threadIdx.x % 32, looked_up = c.row(start + first + lane);
+    const int lane = threadIdx.x % 32;
 #pragma unroll
     for (int i = 0; i < COUNT * CHUNKS; i += 32) {
         const int row = (i + lane) / CHUNKS, dim = (i + lane) % CHUNKS * 8;
         const int source = __shfl_sync(0xffffffffu, looked_up, row);
-        Element* to = tile + (first + row) * STRIDE + dim;
         if (first + row >= present && first + row < rows) continue;
-        copy_chunk(to, c.keys, source, dim, first + row < present);
-        copy_chunk(to + TILE_ELEMENTS, c.values, source, dim, first + row < present);
+        Element* to = tile + (first + row) * STRIDE + dim - TILE_ELEMENTS;
+        (copy_chunk(to += TILE_ELEMENTS, caches, source, dim, first + row < present), ...);
     }
 }
 
-// A warp brings the few rows [from, to) of a tile.
+// A warp brings the few rows [from, to) of a tile, whose values lie behind its keys.
 __device__ __forceinline__ void copy_late_rows(Element* tile, const Context& c, int start, int from, int to) {
 #pragma unroll 1
     for (int i = from * CHUNKS + threadIdx.x % 32; i < to * CHUNKS; i += 32) {
@@ -189,54 +188,89 @@ __device__ __forceinline__ void copy_late_rows(Element* tile, const Context& c, 
     }
 }
 
+// The tile that a warp fetches next for an item with few rows.
+struct Tile {
+    int rows = 0;              // that somebody sees; 0: there is nothing to fetch
+    int looked_up[2] = {0, 0}; // where rows `lane` and `lane` + 32 lie
+
+    // The warp's own of those tiles that begin at position `start`.
+    __device__ __forceinline__ void look_up(const Context& c, int start) {
+        const int warp = threadIdx.x / 32, tile = start + warp * TILE;
+        if (warp >= FEW_TILES || tile > c.last) return;
+        rows = min(TILE, c.last + 1 - tile);
+        looked_up[0] = c.row(tile + threadIdx.x % 32), looked_up[1] = c.row(tile + 32 + threadIdx.x % 32);
+    }
+
+    // Brings the rows below `present` of keys or values, as a group of copies.
+    __device__ __forceinline__ void fetch(Element* to, const Element* cache, int present) const {
+        if (rows > 0) {
+            copy_rows<32>(to, looked_up[0], 0, present, rows, cache);
+            copy_rows<32>(to, looked_up[1], 32, present, rows, cache);
+        }
+        copies_commit();
+    }
+};
+
 // The rows of an item that has at most 16: the warps take the tiles of a split, FEW_TILES at a time, and then eight threads a row join
-// them.
+// them. The keys of a warp's next tile are on their way as soon as the present ones have been read, its values as soon as the present
+// sums, which take the values' place, have been joined: at a wait, the younger of two groups of copies may be pending.
 __device__ __forceinline__ void attend_few(const AttentionParams& p, const Item& item, int head, Element* shared, float2* sums, bool first) {
     const int warp = threadIdx.x / 32, row = threadIdx.x % 32 / 4;
-    const int last = item.position + item.rows - 1;
+    const int begin = item.split * SPLIT, last = item.position + item.rows - 1, end = min((item.split + item.splits) * SPLIT, last + 1);
     const Context context = {p.keys, p.values, p.tables + item.table, head, last};
-    Element* keys = shared + 2 * warp * TILE_ELEMENTS;
+    Element *keys = shared + 2 * warp * TILE_ELEMENTS, *values = keys + TILE_ELEMENTS;
     u32 q[DIMS / 16][4];
+
+    Tile initial;
+    initial.look_up(context, begin);
+    int present = initial.rows;
+    if (first) // what earlier steps stored need not wait for the kernel before this one, unless pages are still being copied
+        present = p.step->copies == 0 ? max(0, min(initial.rows, item.stored - begin - warp * TILE)) : 0;
+    initial.fetch(keys, p.keys, present);
+    initial.fetch(values, p.values, present);
+    if (first) wait();
+    const bool late = present < initial.rows;
+    if (late) {
+        copy_late_rows(keys, context, begin + warp * TILE, present, initial.rows);
+        copies_commit();
+    }
+    load_queries(q, p, item, head, 0);
+    if (late) copies_wait<0>();
 
     typedef Row<THREADS / ROWS> Sharing;
     const int flat = threadIdx.x / (THREADS / ROWS), own = flat < flat_rows(item) ? flat_position(item, flat) : -1;
     Sharing whole, part;
 
-    for (int start = item.split * SPLIT; start < (item.split + item.splits) * SPLIT && start <= last; start += FEW_TILES * TILE) {
-        const int tile = start + warp * TILE, rows = warp < FEW_TILES ? min(TILE, last + 1 - tile) : 0;
-        int present = rows;
-        if (first) // what earlier steps stored need not wait for the kernel before this one, unless pages are still being copied
-            present = p.step->copies == 0 ? max(0, min(rows, item.stored - tile)) : 0;
-        if (rows > 0) {
-            copy_rows<32>(keys, context, tile, 0, present, rows);
-            copy_rows<32>(keys, context, tile, 32, present, rows);
-        }
-        if (first) {
-            wait();
-            if (rows > 0) copy_late_rows(keys, context, tile, present, rows);
-        }
-        copies_commit();
-        if (start == item.split * SPLIT) load_queries(q, p, item, head, 0);
-        first = false;
-        if (rows > 0) {
-            float s[8][4], tile_m[2], tile_l[2];
-            Sums tile_o;
-            const int visible[2] = {flat_position(item, row) + 1 - tile, flat_position(item, row + 8) + 1 - tile};
-            copies_wait<0>();
+    for (int start = begin; start < end; start += FEW_TILES * TILE) {
+        Tile ahead;
+        const int next = start + FEW_TILES * TILE, tile = start + warp * TILE;
+        if (next < end) ahead.look_up(context, next);
+        const bool busy = warp < FEW_TILES && tile <= last;
+        float s[8][4];
+        if (busy) {
+            copies_wait<1>();
             __syncwarp();
             score(s, q, keys);
+        }
+        __syncwarp();
+        ahead.fetch(keys, p.keys, ahead.rows);
+        if (busy) {
+            float tile_m[2], tile_l[2];
+            Sums tile_o;
+            const int visible[2] = {flat_position(item, row) + 1 - tile, flat_position(item, row + 8) + 1 - tile};
             weigh(s, visible, p.scale, tile_m, tile_l);
-            sum_values(tile_o, s, keys + TILE_ELEMENTS);
+            copies_wait<1>();
             __syncwarp();
-            float* to = (float*)keys + row * DIMS + 2 * (threadIdx.x % 4); // the keys have been read
+            sum_values(tile_o, s, values);
+            __syncwarp();
+            float* to = (float*)values + row * DIMS + 2 * (threadIdx.x % 4); // the values have been read
 #pragma unroll
-            for (int j = 0; j < CHUNKS; j++) {
-                *(float2*)(to + 8 * j) = make_float2(tile_o[j][0], tile_o[j][1]);
-                *(float2*)(to + 8 * j + 8 * DIMS) = make_float2(tile_o[j][2], tile_o[j][3]);
-            }
-            if (threadIdx.x % 4 == 0) {
-                sums[warp * ROWS + row] = make_float2(tile_m[0], tile_l[0]);
-                sums[warp * ROWS + row + 8] = make_float2(tile_m[1], tile_l[1]);
+            for (int half = 0; half < 2; half++) {
+                if (row + 8 * half >= flat_rows(item)) continue;
+#pragma unroll
+                for (int j = 0; j < CHUNKS; j++)
+                    *(float2*)(to + 8 * j + 8 * half * DIMS) = make_float2(tile_o[j][2 * half], tile_o[j][2 * half + 1]);
+                if (threadIdx.x % 4 == 0) sums[warp * ROWS + row + 8 * half] = make_float2(tile_m[half], tile_l[half]);
             }
         }
         __syncthreads();
@@ -244,14 +278,15 @@ __device__ __forceinline__ void attend_few(const AttentionParams& p, const Item&
         for (int t = 0; t < FEW_TILES; t++) {
             const int at = start + t * TILE;
             if (at > own) break;
-            const float* from = (const float*)(shared + 2 * t * TILE_ELEMENTS) + flat * DIMS;
+            const float* from = (const float*)(shared + (2 * t + 1) * TILE_ELEMENTS) + flat * DIMS;
             float2 later[Sharing::PAIRS];
 #pragma unroll
             for (int i = 0; i < Sharing::PAIRS; i++) later[i] = *(const float2*)(from + part.dim(i));
             part.add(t == 0 && (FEW_TILES * TILE == SPLIT || at % SPLIT == 0), sums[t * ROWS + flat], later);
         }
         __syncthreads();
-        const int split = start / SPLIT, next = start + FEW_TILES * TILE;
+        ahead.fetch(values, p.values, ahead.rows);
+        const int split = start / SPLIT;
         if (split * SPLIT > own || (next % SPLIT != 0 && next <= last)) continue; // not seen, or not complete
         if (item.partial < 0) {
             whole.add(split == 0, make_float2(part.m, part.l), part.o);
@@ -284,7 +319,9 @@ __device__ __forceinline__ void attend_many(const AttentionParams& p, const Item
         const Context context = {p.keys, p.values, p.tables + item.table, head, last};
         auto fetch_quarter = [&](int tile) { // each warp a quarter of the tile's rows
             Element* to = shared + tile / TILE % 2 * 2 * TILE_ELEMENTS;
-            copy_rows<TILE / WARPS>(to, context, tile, TILE / WARPS * warp, last + 1 - tile, last + 1 - tile);
+            constexpr int QUARTER = TILE / WARPS;
+            const int first = QUARTER * warp, rows = last + 1 - tile, looked_up = context.row(tile + first + threadIdx.x % 32);
+            copy_rows<QUARTER>(to, looked_up, first, rows, rows, p.keys, p.values);
             copies_commit();
         };
         __syncthreads(); // before: the rows, or the item, before these
