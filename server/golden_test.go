@@ -66,7 +66,7 @@ const logprobTolerance = 2e-3
 func TestGoldensThroughHTTP(t *testing.T) {
 	for _, golden := range goldens.All(t) {
 		t.Run(golden.Name, func(t *testing.T) {
-			s := serve(t, minisgl.Options{Model: golden.Path, Device: "cpu", NumPages: 512}, server.Options{})
+			s := serve(t, minisgl.Options{Model: golden.Path, Device: "cpu", KVDType: "float32", NumPages: 512}, server.Options{})
 			for i, prompt := range golden.Prompts {
 				ids, _ := json.Marshal(prompt.IDs)
 				text := s.post("/generate", fmt.Sprintf(`{"input_ids": %s, "sampling_params": {"temperature": 0, "max_new_tokens": %d,

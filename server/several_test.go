@@ -79,7 +79,7 @@ func TestServingOnSeveralDevices(t *testing.T) {
 	failed := 0
 	for i, text := range texts {
 		parts := strings.Split(strings.TrimSpace(text), "\n\n")
-		if len(parts) < 3 {
+		if len(parts) < 2 { // a token at least, and how it ended
 			t.Errorf("stream %d: %q", i, text)
 		}
 		switch last := parts[len(parts)-1]; {

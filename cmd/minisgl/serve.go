@@ -70,7 +70,8 @@ func (c *serveCmd) Run(ctx context.Context, io streams) error {
 	case err := <-served:
 		return err
 	case <-llm.Done():
-		return fmt.Errorf("the engine has stopped: %w", llm.Err())
+		handler.ShuttingDown()
+		return errors.Join(fmt.Errorf("the engine has stopped: %w", llm.Err()), finishAnswers(web))
 	case <-ctx.Done():
 	}
 	return c.drain(log.Info, handler, web, llm)
@@ -87,7 +88,12 @@ func (c *serveCmd) drain(logf func(string, ...any), handler *server.Server, web 
 		logf("Drain timeout: aborting what still runs")
 		llm.AbortAll()
 	}
-	closing, cancelClosing := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancelClosing()
-	return errors.Join(err, web.Shutdown(closing))
+	return errors.Join(err, finishAnswers(web))
+}
+
+// finishAnswers waits until the answers that are on their way are written, but not for long.
+func finishAnswers(web *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return web.Shutdown(ctx)
 }
