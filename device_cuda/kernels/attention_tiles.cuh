@@ -87,11 +87,6 @@ __device__ __forceinline__ void weigh(float (&s)[8][4], const int (&visible)[2],
     }
 }
 
-__device__ __forceinline__ void weights(u32 (&a)[4], const float (&s)[8][4], int k) {
-    a[0] = pack(s[2 * k][0], s[2 * k][1]), a[1] = pack(s[2 * k][2], s[2 * k][3]);
-    a[2] = pack(s[2 * k + 1][0], s[2 * k + 1][1]), a[3] = pack(s[2 * k + 1][2], s[2 * k + 1][3]);
-}
-
 __device__ __forceinline__ void sum_values(Sums& o, const float (&s)[8][4], const Element* values) {
     const int lane = threadIdx.x % 32;
     const Element* from = values + lane % 16 * STRIDE + lane / 16 * 8;
@@ -99,8 +94,8 @@ __device__ __forceinline__ void sum_values(Sums& o, const float (&s)[8][4], cons
     for (int j = 0; j < CHUNKS; j++) o[j][0] = o[j][1] = o[j][2] = o[j][3] = 0.f;
 #pragma unroll
     for (int k = 0; k < TILE / 16; k++) {
-        u32 a[4];
-        weights(a, s, k);
+        const u32 a[4] = {pack(s[2 * k][0], s[2 * k][1]), pack(s[2 * k][2], s[2 * k][3]), pack(s[2 * k + 1][0], s[2 * k + 1][1]),
+                          pack(s[2 * k + 1][2], s[2 * k + 1][3])};
 #pragma unroll
         for (int j = 0; j < CHUNKS; j += 2) {
             u32 b[4];
@@ -110,62 +105,6 @@ __device__ __forceinline__ void sum_values(Sums& o, const float (&s)[8][4], cons
             mma(o[j + 1], a, high);
         }
     }
-}
-
-// The first position of a tile whose values are not all numbers, or TILE.
-__device__ __forceinline__ int first_broken(const Element* values) {
-#if defined(ELEMENT_BF16)
-    constexpr u32 EXPONENT = 0x7f80;
-#else
-    constexpr u32 EXPONENT = 0x7c00;
-#endif
-    int first = TILE;
-#pragma unroll
-    for (int position = threadIdx.x % 32; position < TILE; position += 32) {
-        bool broken = false;
-#pragma unroll
-        for (int j = 0; j < CHUNKS; j++) {
-            const uint4 chunk = *(const uint4*)(values + position * STRIDE + 8 * j);
-            const u32 pairs[4] = {chunk.x, chunk.y, chunk.z, chunk.w};
-#pragma unroll
-            for (int i = 0; i < 4; i++) broken |= (pairs[i] & EXPONENT) == EXPONENT || (pairs[i] >> 16 & EXPONENT) == EXPONENT;
-        }
-        if (broken) first = min(first, position);
-    }
-    return __reduce_min_sync(0xffffffffu, first);
-}
-
-// The same as sum_values for a tile that is broken from position `end` on: 0 · NaN is not 0, so rows that do not see that far add up
-// what comes before only. Those that do are broken.
-__device__ __forceinline__ void sum_values_before(Sums& o, const float (&s)[8][4], const int (&visible)[2], const Element* values, int end) {
-    const int lane = threadIdx.x % 32;
-    const Element* from = values + lane % 16 * STRIDE + lane / 16 * 8;
-#pragma unroll
-    for (int j = 0; j < CHUNKS; j += 2) {
-#pragma unroll
-        for (int i = 0; i < 4; i++) o[j][i] = o[j + 1][i] = visible[i / 2] > end ? infinity() - infinity() : 0.f;
-#pragma unroll
-        for (int k = 0; k < TILE / 16; k++) {
-            u32 a[4], b[4];
-            weights(a, s, k);
-            load_matrices_transposed(b, from + 16 * k * STRIDE + 8 * j);
-#pragma unroll
-            for (int i = 0; i < 4; i++) {
-                const int position = 16 * k + i % 2 * 8 + 2 * (lane % 4); // of the low half
-                b[i] &= position + 1 < end ? 0xffffffff : position < end ? 0xffff : 0;
-            }
-            const u32 low[2] = {b[0], b[1]}, high[2] = {b[2], b[3]};
-            mma(o[j], a, low);
-            mma(o[j + 1], a, high);
-        }
-    }
-}
-
-// P·V of a tile that some rows may see in part only.
-__device__ __forceinline__ void sum_values(Sums& o, const float (&s)[8][4], const int (&visible)[2], const Element* values, bool in_part) {
-    const int end = in_part ? first_broken(values) : TILE;
-    if (end < TILE) sum_values_before(o, s, visible, values, end);
-    else sum_values(o, s, values);
 }
 
 // Joins later sums to earlier ones, for those of the lane's two rows that see any of the later.
@@ -322,7 +261,7 @@ __device__ __forceinline__ void attend_few(const AttentionParams& p, const Item&
             weigh(s, visible, p.scale, tile_m, tile_l);
             copies_wait<1>();
             __syncwarp();
-            sum_values(tile_o, s, visible, values, item.rows > 1 && tile + TILE > item.position + 1);
+            sum_values(tile_o, s, values);
             __syncwarp();
             float* to = (float*)values + row * DIMS + 2 * (threadIdx.x % 4); // the values have been read
 #pragma unroll
@@ -394,17 +333,16 @@ __device__ __forceinline__ void attend_many(const AttentionParams& p, const Item
             if (tile > warp_last) continue;
             const Element* keys = shared + tile / TILE % 2 * 2 * TILE_ELEMENTS;
             const int visible[2] = {own[0] + 1 - tile, own[1] + 1 - tile};
-            const bool in_part = tile + TILE > flat_position(item, base + ROWS * warp) + 1;
             float s[8][4], tile_m[2], tile_l[2];
             score(s, q, keys);
             weigh(s, visible, p.scale, tile_m, tile_l);
             if (tile % SPLIT == 0) {
-                sum_values(o, s, visible, keys + TILE_ELEMENTS, in_part);
+                sum_values(o, s, keys + TILE_ELEMENTS);
 #pragma unroll
                 for (int half = 0; half < 2; half++) split_m[half] = tile_m[half], split_l[half] = tile_l[half];
             } else {
                 Sums tile_o;
-                sum_values(tile_o, s, visible, keys + TILE_ELEMENTS, in_part);
+                sum_values(tile_o, s, keys + TILE_ELEMENTS);
                 join_rows(o, split_m, split_l, tile_o, tile_m, tile_l, visible);
             }
             const bool final = tile + TILE > warp_last;

@@ -110,8 +110,8 @@ struct Ending {
             k[HEAD_DIM / 2] = narrow(b);
         } else {
             Element* v = p.values + cache_row(cell, head - HEADS - KV_HEADS) + 2 * i;
-            v[0] = narrow(a);
-            v[1] = narrow(b);
+            v[0] = stored_value(a);
+            v[1] = stored_value(b);
         }
     }
 };

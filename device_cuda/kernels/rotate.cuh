@@ -14,3 +14,7 @@ __device__ __forceinline__ void rotate(float& low, float& high, float cosine, fl
 __device__ __forceinline__ i64 cache_row(int cell, int head) {
     return (((i64)(cell / PAGE_SIZE) * KV_HEADS + head) * PAGE_SIZE + cell % PAGE_SIZE) * HEAD_DIM;
 }
+
+// A value as the cache keeps it. What is no number becomes 0, because attention multiplies values that a row does not see by 0, and
+// 0 · NaN is not 0. The key of such a row is broken, too, and breaks the rows that see it.
+__device__ __forceinline__ Element stored_value(float x) { return narrow(x - x == 0.f ? x : 0.f); }

@@ -100,7 +100,7 @@ KERNEL(rotary, RotaryParams, THREADS) {
     const int kv_head = (head - HEADS) % KV_HEADS;
     if (head >= HEADS + KV_HEADS) {
         Element* value = p.values + cache_row(p.cells[row], kv_head);
-        for (int d = lane; d < HEAD_DIM; d += 32) value[d] = narrow(x[d]);
+        for (int d = lane; d < HEAD_DIM; d += 32) value[d] = stored_value(x[d]);
         return;
     }
     const float* weight = head < HEADS ? p.q_norm : p.k_norm;
