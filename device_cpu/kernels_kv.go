@@ -45,21 +45,20 @@ var genericAttention = attentionKernels{
 
 // A blockReader expands the keys and values of a block of 16 positions to float32.
 type blockReader interface {
-	key(block *byte, d int, out *[keyTile]float32)             // of all positions
-	value(panel *byte, position int, out *[panelWidth]float32) // of a panel
+	key(block *byte, d int) [keyTile]float32             // of all positions
+	value(panel *byte, position int) [panelWidth]float32 // of a panel
 }
 
 // genericKV is the twin of the assembly in plain Go.
 func genericKV(reader blockReader) kvKernel {
 	return kvKernel{
 		scores: func(c []float32, ldc int, x []float32, ldx int, blocks []*byte, n, dim, rows int) {
-			var key [keyTile]float32
 			for i := range n {
 				for r := range rows {
 					clear(c[r*ldc+i*keyTile:][:keyTile])
 				}
 				for d := range dim {
-					reader.key(blocks[i], d, &key)
+					key := reader.key(blocks[i], d)
 					for r := range rows {
 						sums := (*[keyTile]float32)(c[r*ldc+i*keyTile:])
 						for j, k := range key {
@@ -70,10 +69,9 @@ func genericKV(reader blockReader) kvKernel {
 			}
 		},
 		weigh: func(c []float32, ldc int, x []float32, ldx int, blocks []*byte, from, end, rows, add int) {
-			var value [panelWidth]float32
 			clearTile(c, ldc, rows, add)
 			for position := from; position < end; position++ {
-				reader.value(blocks[position/keyTile], position%keyTile, &value)
+				value := reader.value(blocks[position/keyTile], position%keyTile)
 				addOuter(c, ldc, x[position:], ldx, &value, rows)
 			}
 		},
@@ -87,44 +85,50 @@ func elements[T any](block *byte, offset, n int) []T {
 
 type float32Block struct{}
 
-func (float32Block) key(block *byte, d int, out *[keyTile]float32) {
+func (float32Block) key(block *byte, d int) (out [keyTile]float32) {
 	copy(out[:], elements[float32](block, 4*d*keyTile, keyTile))
+	return out
 }
 
-func (float32Block) value(panel *byte, position int, out *[panelWidth]float32) {
+func (float32Block) value(panel *byte, position int) (out [panelWidth]float32) {
 	copy(out[:], elements[float32](panel, 4*position*panelWidth, panelWidth))
+	return out
 }
 
 type bfloat16Block struct{}
 
-func (bfloat16Block) key(block *byte, d int, out *[keyTile]float32) {
+func (bfloat16Block) key(block *byte, d int) (out [keyTile]float32) {
 	for i, pair := range elements[uint32](block, 4*(d/2)*keyTile, keyTile) {
 		out[i] = tensor.BF16ToFloat32(uint16(pair >> (d % 2 * 16)))
 	}
+	return out
 }
 
-func (bfloat16Block) value(panel *byte, position int, out *[panelWidth]float32) {
+func (bfloat16Block) value(panel *byte, position int) (out [panelWidth]float32) {
 	values := elements[uint16](panel, 2*position*panelWidth, panelWidth)
 	for j := range out {
 		out[j] = tensor.BF16ToFloat32(values[bf16Place(j)])
 	}
+	return out
 }
 
 type int8Block struct{}
 
-func (int8Block) key(block *byte, d int, out *[keyTile]float32) {
+func (int8Block) key(block *byte, d int) (out [keyTile]float32) {
 	group := int8GroupBytes(keyTile) * (d / int8Group)
 	scales := elements[float32](block, group, keyTile)
 	for i, q := range elements[int8](block, group+4*keyTile+d%int8Group*keyTile, keyTile) {
 		out[i] = float32(q) * scales[i]
 	}
+	return out
 }
 
-func (int8Block) value(panel *byte, position int, out *[panelWidth]float32) {
+func (int8Block) value(panel *byte, position int) (out [panelWidth]float32) {
 	scale := elements[float32](panel, 4*position, 1)[0]
 	for j, q := range elements[int8](panel, 4*keyTile+position*panelWidth, panelWidth) {
 		out[j] = float32(q) * scale
 	}
+	return out
 }
 
 func blendGeneric(sum, x []float32, a, b float32) {

@@ -65,8 +65,8 @@ func TestCacheKeepsWhatIsStored(t *testing.T) {
 				var value [panelWidth]float32
 				for position := range n {
 					for d := range dim {
-						reader.key(list[position/keyTile], d, &key)
-						reader.value(list[(1+d/panelWidth)*ceil(n, keyTile)+position/keyTile], position%keyTile, &value)
+						key = reader.key(list[position/keyTile], d)
+						value = reader.value(list[(1+d/panelWidth)*ceil(n, keyTile)+position/keyTile], position%keyTile)
 						if !near(key[position%keyTile], keys[position][d], keys[position]) || !near(value[d%panelWidth], values[position][d], values[position]) {
 							t.Fatalf("%s, pages of %d, heads of %d, position %d, element %d: key %v and value %v, want %v and %v", dtype, pageSize, dim,
 								position, d, key[position%keyTile], value[d%panelWidth], keys[position][d], values[position][d])
