@@ -127,3 +127,52 @@ func TestCUDAKernelFailsMidStream(t *testing.T) {
 		t.Errorf("the engine's error is %v", err)
 	}
 }
+
+// Two cards share the requests; when a kernel fails on one, its requests end with an error and the other goes on.
+func TestCUDATwoCards(t *testing.T) {
+	emulator.Use(t)
+	emulator.Cards(t, 2, 1<<30)
+	golden := goldens.Get(t, "tiny-tied")
+	requests := make([]minisgl.Request, 8)
+	for i := range requests {
+		requests[i] = minisgl.Request{TokenIDs: []int32{int32(i + 1), 7, 9}, Params: minisgl.Params{MaxTokens: 12, IgnoreEOS: true}}
+	}
+	options := minisgl.Options{Model: golden.Path, Device: "cuda:0,cuda:1", MaxSeqLen: 128, NumPages: 64}
+	llm, err := minisgl.Open(context.Background(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer llm.Close()
+	outputs, err := llm.Run(context.Background(), requests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range llm.Engines() {
+		if e.Stats.Running != 0 || e.Err != nil {
+			t.Errorf("engine %+v", e)
+		}
+	}
+
+	emulator.Fault(t, "sample:4")
+	failed := 0
+	for i, request := range append(requests, requests...) {
+		again, err := llm.Run(context.Background(), []minisgl.Request{request})
+		switch {
+		case errors.Is(err, device.ErrLost) && strings.Contains(err.Error(), "cuda:"):
+			failed++
+		case err != nil:
+			t.Error(err)
+		case !sameTokens(again[0].Tokens, outputs[i%len(requests)].Tokens):
+			t.Errorf("request %d: another answer", i)
+		}
+	}
+	lost := 0
+	for _, e := range llm.Engines() {
+		if e.Err != nil {
+			lost++
+		}
+	}
+	if failed != 1 || lost != 1 || llm.Err() != nil {
+		t.Errorf("%d requests failed, %d cards are lost, the library's error is %v; want one of each and none", failed, lost, llm.Err())
+	}
+}
