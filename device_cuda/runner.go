@@ -290,6 +290,9 @@ func (r *runner) Close() (err error) {
 
 func (r *runner) release() error {
 	errs := []error{r.dropPlans()}
+	if r.kernels != nil {
+		errs = append(errs, r.kernels.Close())
+	}
 	for _, p := range r.allocations {
 		errs = append(errs, r.card.Free(p))
 	}

@@ -65,6 +65,20 @@ func (c *Card) Compile(name, source string, headers map[string]string, defines [
 	return m, nil
 }
 
+// Close unloads the module once all that was submitted has run. No plan may have its kernels any more.
+func (m *Module) Close() error {
+	return m.card.on(func() error {
+		if _, loaded := m.card.modules[m]; !loaded {
+			return nil
+		}
+		delete(m.card.modules, m)
+		if err := m.card.check("close "+m.name, C.do_cuStreamSynchronize(m.card.api, m.card.stream)); err != nil {
+			return err
+		}
+		return m.card.check("close "+m.name, C.do_cuModuleUnload(m.card.api, m.handle))
+	})
+}
+
 // Function finds a kernel by its name, which must be extern "C", and allows it as much dynamic shared memory as there is.
 func (m *Module) Function(name string) (Function, error) {
 	f := Function{Name: name}

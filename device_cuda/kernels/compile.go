@@ -104,6 +104,15 @@ func compile(card *driver.Card, shape Shape, sources []Source, progress func(don
 	return set, nil
 }
 
+// Close unloads the kernels. Plans that have any of them must be closed.
+func (s *Set) Close() error {
+	var errs []error
+	for _, module := range s.modules {
+		errs = append(errs, module.Close())
+	}
+	return errors.Join(errs...)
+}
+
 // launch describes a launch of one of our kernels. Its grid may be empty in no dimension. A kernel that the module does not have
 // becomes a launch that the driver refuses by name.
 func (s *Set) launch(module, kernel string, grid [3]int, block, shared int, params []byte) driver.Launch {
