@@ -42,7 +42,7 @@ func quantiseQ4_0(block []byte, values []float32) {
 	}
 	scale := largest / -8
 	binary.LittleEndian.PutUint16(block, Float32ToF16(scale))
-	nibble := func(v float32) byte { return min(15, byte(v*inverse(scale)+8.5)) }
+	nibble := func(v float32) byte { return min(15, byte(float32(v*inverse(scale))+8.5)) } // never fused, so the same everywhere
 	for i := range 16 {
 		block[2+i] = nibble(values[i]) | nibble(values[i+16])<<4
 	}
