@@ -53,7 +53,7 @@ const maxHeadDim = 256
 // PlanAttention appends the items of a step: longest first, about as many as keep the card's multiprocessors busy where the step
 // has enough to do, and at most AttentionItems(rows). firstTables[i] is where the page table of sequences[i] begins in Tables.
 func (s *Set) PlanAttention(items []AttentionItem, sequences []device.Sequence, firstTables []int32) []AttentionItem {
-	few := ceil(s.info.Multiprocessors*min(2, s.attentionResident()), s.KVHeads)
+	few := ceilDiv(s.info.Multiprocessors*min(2, s.attentionResident()), s.KVHeads)
 	return attentionPlan{group: s.Heads / s.KVHeads, aim: s.attentionAim(), few: few}.items(items, sequences, firstTables)
 }
 
@@ -65,11 +65,11 @@ func (s *Set) AttentionScratch() int64 {
 	return s.queueBytes() + attentionUnits*4*int64(s.KVHeads+s.Heads*(2+s.HeadDim))
 }
 
-func (s *Set) queueBytes() int64 { return int64(ceil(2*4*s.KVHeads, 16) * 16) }
+func (s *Set) queueBytes() int64 { return int64(ceilDiv(2*4*s.KVHeads, 16) * 16) }
 
 // attentionAim is how many items of each KV head keep the card busy.
 func (s *Set) attentionAim() int {
-	return ceil(s.info.Multiprocessors*s.attentionResident(), s.KVHeads)
+	return ceilDiv(s.info.Multiprocessors*s.attentionResident(), s.KVHeads)
 }
 
 // attentionResident is how many blocks fit a multiprocessor, RESIDENT in attention.cu.
@@ -100,7 +100,7 @@ func (s *Set) attentionShared() int {
 	if s.Element == tensor.F32 {
 		return sums
 	}
-	dims := ceil(s.HeadDim, 16) * 16
+	dims := ceilDiv(s.HeadDim, 16) * 16
 	tile := TilePositions * (dims + 8) * 2
 	few := 2 * warps * tile
 	if dims > 64 {

@@ -42,7 +42,7 @@ func BenchmarkAttention(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			on := onCard{b, compiled(b, shape, "attention")}
 			rows, first := c.sequences*c.rows, c.lastContext-c.rows
-			pages := ceil(c.lastContext, shape.PageSize)
+			pages := ceilDiv(c.lastContext, shape.PageSize)
 			var sequences []device.Sequence
 			var firstTables, tables []int32
 			for i := range c.sequences {

@@ -47,7 +47,7 @@ func (p attentionPlan) items(items []AttentionItem, sequences []device.Sequence,
 // share cuts items that have more than their share of a step's splits into nearly equal parts, as long as there are units for their
 // partial results.
 func (p attentionPlan) share(items []AttentionItem, first, splits int) []AttentionItem {
-	units, shareOfMany, shareOfFew := int32(0), int32(ceil(splits, p.aim)), int32(ceil(splits, p.few))
+	units, shareOfMany, shareOfFew := int32(0), int32(ceilDiv(splits, p.aim)), int32(ceilDiv(splits, p.few))
 	for i := range items[first:] {
 		whole := items[first+i]
 		most := shareOfMany

@@ -32,7 +32,7 @@ func newAttended(t testing.TB, shape Shape, positions int) *attended {
 	set := compiled(t, shape, "attention")
 	width := shape.Heads * shape.HeadDim
 	a := &attended{onCard: onCard{t, set}, positions: positions, stride: width + 2*shape.KVHeads*shape.HeadDim,
-		outStride: ceil(width, 32) * 32, scale: float32(1 / math.Sqrt(float64(shape.HeadDim)))}
+		outStride: ceilDiv(width, 32) * 32, scale: float32(1 / math.Sqrt(float64(shape.HeadDim)))}
 	random := rand.New(rand.NewPCG(1, 2))
 	normal := func(n int, size float64) []float32 {
 		values := make([]float32, n)
@@ -45,7 +45,7 @@ func newAttended(t testing.TB, shape Shape, positions int) *attended {
 	a.keys = round(normal(positions*shape.KVHeads*shape.HeadDim, 1), shape.Element)
 	a.values = round(normal(positions*shape.KVHeads*shape.HeadDim, 1), shape.Element)
 
-	pages := ceil(positions, shape.PageSize)
+	pages := ceilDiv(positions, shape.PageSize)
 	for _, page := range random.Perm(pages + 3)[:pages] {
 		a.table = append(a.table, int32(page))
 	}

@@ -62,7 +62,7 @@ type normParams struct {
 
 // Norm describes the launch.
 func (s *Set) Norm(n Norm, maxRows int) driver.Launch {
-	return s.launch("rowwise", "rms_norm", [3]int{ceil(maxRows, rowWarps), 1, 1}, rowThreads, 0, driver.Bytes(&normParams{
+	return s.launch("rowwise", "rms_norm", [3]int{ceilDiv(maxRows, rowWarps), 1, 1}, rowThreads, 0, driver.Bytes(&normParams{
 		n.Rows, n.Selected, n.X, n.Weight, n.Out, int32(n.FirstRow), int32(n.XStride), int32(n.Width), int32(n.OutStride), n.Eps, 0}))
 }
 
@@ -109,7 +109,7 @@ type rotaryParams struct {
 
 // Rotary describes the launch.
 func (s *Set) Rotary(r Rotary, maxRows int) driver.Launch {
-	return s.launch("rowwise", "rotary", [3]int{maxRows, ceil(s.Heads+2*s.KVHeads, rowWarps), 1}, rowThreads, 0, driver.Bytes(&rotaryParams{
+	return s.launch("rowwise", "rotary", [3]int{maxRows, ceilDiv(s.Heads+2*s.KVHeads, rowWarps), 1}, rowThreads, 0, driver.Bytes(&rotaryParams{
 		r.Step.Header, r.Step.Positions, r.Step.Cells, r.QKV, r.CosSin, r.QNorm, r.KNorm, r.Keys, r.Values, int32(r.Stride), r.Eps}))
 }
 
@@ -131,7 +131,7 @@ type siluParams struct {
 
 // GatedSiLU describes the launch.
 func (s *Set) GatedSiLU(g GatedSiLU, maxRows int) driver.Launch {
-	return s.launch("rowwise", "silu", [3]int{maxRows, ceil(g.OutStride, 4*rowThreads), 1}, rowThreads, 0, driver.Bytes(&siluParams{
+	return s.launch("rowwise", "silu", [3]int{maxRows, ceilDiv(g.OutStride, 4*rowThreads), 1}, rowThreads, 0, driver.Bytes(&siluParams{
 		g.Rows, g.GateUp, g.Out, int32(g.Stride), int32(g.Width), int32(g.OutStride), 0}))
 }
 
@@ -154,5 +154,3 @@ func (s *Set) CopyPages(c CopyPages, maxCopies int) driver.Launch {
 	return s.launch("rowwise", "copy_pages", [3]int{min(maxCopies, math.MaxUint16), 2 * c.Layers, 1}, rowThreads, 0, driver.Bytes(&copyParams{
 		c.Step.Header, c.Step.Copies, c.Cache, int32(c.Pages), int32(2 * c.Layers)}))
 }
-
-func ceil(n, d int) int { return (n + d - 1) / d }
