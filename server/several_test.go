@@ -74,6 +74,9 @@ func TestServingOnSeveralDevices(t *testing.T) {
 	if got := s.scrape()["vllm:num_requests_running"].Metric[0].Gauge.GetValue(); got != 6 {
 		t.Errorf("%v requests run in all", got)
 	}
+	// Each of the three gets a token in every step: ten each are enough for the first of each to be on its way.
+	before := s.values("minisgl:engine_generation_tokens_total")["fake#1"]
+	eventually(t, "all have begun", func() bool { return s.values("minisgl:engine_generation_tokens_total")["fake#1"] >= before+30 })
 	lost[1].Store(true)
 	clients.Wait()
 	failed := 0
