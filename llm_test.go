@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"minisgl"
+	"minisgl/device/fake"
 	"minisgl/internal/goldens"
 	"minisgl/scheduler"
 )
@@ -106,7 +107,8 @@ func TestPromptScoresAreTheOnesOfGeneration(t *testing.T) {
 }
 
 func TestContextEndsARequest(t *testing.T) {
-	llm := openDemo(t, nil)
+	slow := register(paced(10 * time.Millisecond))
+	llm := openDemo(t, func(o *minisgl.Options) { o.Device = slow })
 	ctx, cancel := context.WithCancel(context.Background())
 	stream, err := llm.Stream(ctx, minisgl.Request{Prompt: "Once", Params: minisgl.Params{IgnoreEOS: true}})
 	if err != nil {
@@ -123,13 +125,27 @@ func TestContextEndsARequest(t *testing.T) {
 	if last.Finish == nil || last.Finish.Reason != scheduler.Aborted || stream.Err() != nil {
 		t.Errorf("the last chunk is %+v, error %v; want an abort", last, stream.Err())
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		if s := llm.Stats(); s.Running == 0 && s.HeldPages == 0 {
-			break
+	eventually(t, "no pages are held", func() bool { s := llm.Stats(); return s.Running == 0 && s.HeldPages == 0 })
+}
+
+// What came before a failure is heard, however late.
+func TestFailureBehindTokens(t *testing.T) {
+	broken := errors.New("a cable came off")
+	options := several(t, register(fake.Options{Fault: func(step int) (f fake.Fault) {
+		if step == 5 {
+			f.Err = broken
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("pages are still held: %+v", llm.Stats())
-		}
+		return f
+	}}))
+	options.NoOverlap = true
+	llm := open(t, options)
+	stream := start(t, llm, endless("late", []int32{1, 2, 3}))
+	eventually(t, "it has failed", func() bool { s := llm.Stats(); return s.OutputTokens == 5 && s.Running == 0 })
+	if !stream.Next() || len(stream.Chunk().Tokens) != 5 {
+		t.Errorf("first %+v, %v; want the five tokens", stream.Chunk(), stream.Err())
+	}
+	if stream.Next() || !errors.Is(stream.Err(), broken) {
+		t.Errorf("then %+v, %v; want the failure", stream.Chunk(), stream.Err())
 	}
 }
 

@@ -30,13 +30,22 @@ func register(o fake.Options) string {
 	return name
 }
 
-// paced are the options of a fake device whose steps take a given time, and all fail once lost is set.
-func paced(step time.Duration, lost *atomic.Bool) fake.Options {
+// paced are the options of a fake device whose steps take a given time.
+func paced(step time.Duration) fake.Options {
+	return fake.Options{Run: fake.Concurrent, Fault: func(int) fake.Fault { return fake.Fault{Delay: step} }}
+}
+
+// breakable are the options of a fake device whose steps all fail once lost is set. They take so long that a busy machine can look at what
+// runs before that has ended, until there is a hurry.
+func breakable(lost, hurry *atomic.Bool) fake.Options {
 	return fake.Options{Run: fake.Concurrent, Fault: func(int) fake.Fault {
-		if lost != nil && lost.Load() {
+		switch {
+		case lost.Load():
 			return fake.Fault{Err: fmt.Errorf("%w: it fell off the bus", device.ErrLost)}
+		case hurry.Load():
+			return fake.Fault{}
 		}
-		return fake.Fault{Delay: step}
+		return fake.Fault{Delay: 20 * time.Millisecond}
 	}}
 }
 
@@ -75,9 +84,10 @@ func running(llm *minisgl.LLM) (n []int) {
 	return n
 }
 
+// eventually waits until a condition holds: a busy machine may stand still for seconds.
 func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !condition(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !condition(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("still not: %s", what)
 		}
@@ -145,7 +155,7 @@ func TestPrefixAffinity(t *testing.T) {
 
 // A prefix of 400 tokens is worth three requests; then its engine is overloaded, and the other computes it, too.
 func TestOverloadSpills(t *testing.T) {
-	slow := register(paced(2*time.Millisecond, nil))
+	slow := register(paced(10 * time.Millisecond))
 	llm := open(t, several(t, slow, slow))
 	prefix := randomPrompt(rand.New(rand.NewPCG(5, 6)), 400)
 	if _, err := llm.Run(context.Background(), []minisgl.Request{{TokenIDs: prefix, Params: minisgl.Params{MaxTokens: 1}}}); err != nil {
@@ -175,7 +185,7 @@ func TestOverloadSpills(t *testing.T) {
 }
 
 func TestQueuesOfSeveralEngines(t *testing.T) {
-	slow := register(paced(5*time.Millisecond, nil))
+	slow := register(paced(10 * time.Millisecond))
 	options := several(t, slow, slow)
 	options.MaxRunning, options.MaxQueue = 1, 1
 	llm := open(t, options)
@@ -240,7 +250,8 @@ func TestBatchOnSeveralEngines(t *testing.T) {
 
 func TestLostDeviceAmongOthers(t *testing.T) {
 	var lost [2]atomic.Bool
-	llm, err := minisgl.Open(context.Background(), several(t, register(paced(time.Millisecond, &lost[0])), register(paced(time.Millisecond, &lost[1]))))
+	var hurry atomic.Bool
+	llm, err := minisgl.Open(context.Background(), several(t, register(breakable(&lost[0], &hurry)), register(breakable(&lost[1], &hurry))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,6 +271,7 @@ func TestLostDeviceAmongOthers(t *testing.T) {
 		t.Fatalf("requests are at %v", got)
 	}
 	lost[0].Store(true)
+	hurry.Store(true)
 	var failed, ended atomic.Int32
 	var readers sync.WaitGroup
 	for i, stream := range streams {
@@ -324,9 +336,9 @@ func TestLostDeviceAmongOthers(t *testing.T) {
 }
 
 func TestDrainSeveralEngines(t *testing.T) {
-	var lost atomic.Bool
-	slow := register(paced(time.Millisecond, nil))
-	llm, err := minisgl.Open(context.Background(), several(t, slow, register(paced(time.Millisecond, &lost)), slow))
+	var never, lost, hurry atomic.Bool
+	slow := register(breakable(&never, &hurry))
+	llm, err := minisgl.Open(context.Background(), several(t, slow, register(breakable(&lost, &hurry)), slow))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -336,14 +348,15 @@ func TestDrainSeveralEngines(t *testing.T) {
 		streams = append(streams, start(t, llm, minisgl.Request{TokenIDs: []int32{int32(i)}, Params: minisgl.Params{MaxTokens: 60, IgnoreEOS: true}}))
 	}
 	lost.Store(true) // which is no reason to complain when the others have drained
-	brief, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
+	over, cancel := context.WithDeadline(context.Background(), time.Now())
 	defer cancel()
-	if err := llm.Drain(brief); !errors.Is(err, context.DeadlineExceeded) {
+	if err := llm.Drain(over); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a drain that has no time: %v", err)
 	}
 	if _, err := llm.Stream(context.Background(), endless("", []int32{1})); !errors.Is(err, minisgl.ErrClosed) {
 		t.Errorf("a request while draining: %v", err)
 	}
+	hurry.Store(true)
 	if err := llm.Drain(context.Background()); err != nil {
 		t.Error(err)
 	}

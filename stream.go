@@ -139,7 +139,7 @@ func (p Prepared) on(ctx context.Context, submit func(*Stream) (*replica, error)
 func (s *Stream) ID() string      { return s.request.ID }
 func (s *Stream) Prompt() []int32 { return s.request.Prompt }
 
-// Next waits for more output. It is false at the end, after the chunk that has Finish, or on an error.
+// Next waits for more output. It is false at the end, after the chunk that has Finish, or on an error, after what came before the error.
 func (s *Stream) Next() bool {
 	if s.done {
 		return false
@@ -164,7 +164,9 @@ func (s *Stream) Next() bool {
 			case scheduler.Failed:
 				s.done, s.err = true, fmt.Errorf("request %s: %w", s.request.ID, s.replica.fault(finish.Err))
 				s.cancel()
-				return false
+				if len(tokens) == 0 && scores == nil {
+					return false
+				}
 			case scheduler.Stop:
 				s.end(scheduler.Stop, s.last)
 			default:
