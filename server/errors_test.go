@@ -210,7 +210,7 @@ func TestPaths(t *testing.T) {
 
 func TestFullQueue(t *testing.T) {
 	s := fakeText(t, func(mo *minisgl.Options, _ *server.Options) {
-		mo.Device, mo.MaxRunning, mo.MaxQueue = paced(t, 2*time.Millisecond), 1, 1
+		mo.Device, mo.MaxRunning, mo.MaxQueue = paced(t, 20*time.Millisecond), 1, 1
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

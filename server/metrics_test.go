@@ -123,7 +123,7 @@ func TestShadowMetrics(t *testing.T) {
 		mo.Shadow = minisgl.Shadow{Planner: true, Device: "fake"}
 	})
 	s.post("/v1/completions", `{"prompt": "a b c", "max_tokens": 5, "ignore_eos": true, "temperature": 0}`)
-	eventually(t, "all is compared", func() bool { return s.llm.ShadowCounts().Outputs == 5 })
+	eventually(t, "all is compared", func() bool { return s.llm.ShadowCounts().Outputs == 5 && s.llm.Stats().Running == 0 })
 	families := s.scrape()
 	documented(t, families)
 	for name, want := range map[string]float64{"steps": float64(s.llm.Stats().Steps), "outputs": 5, "skipped": 0, "divergences": 0} {

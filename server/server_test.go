@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"minisgl"
 	"minisgl/device"
 	_ "minisgl/device_cpu"
@@ -137,14 +139,32 @@ func events(t testing.TB, text string) []string {
 	return parts[:len(parts)-1]
 }
 
+// patience is how long a test waits for what must come: a busy machine may stand still for seconds.
+const patience = time.Minute
+
 // eventually waits until a condition holds.
 func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !condition(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); !condition(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("still not: %s", what)
 		}
 	}
+}
+
+// noLeaks checks that the test's goroutines end, behind the cleanups that are registered later.
+func noLeaks(t testing.TB) {
+	t.Cleanup(func() {
+		for end := time.Now().Add(patience); ; {
+			err := goleak.Find()
+			if err == nil {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatal(err)
+			}
+		}
+	})
 }
 
 // A safeBuffer is a log that the test reads while the server writes.

@@ -9,21 +9,23 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"minisgl"
 	"minisgl/device"
 	"minisgl/device/fake"
 	"minisgl/server"
 )
 
-// breakable is a fake device whose steps take a given time, and which is lost once the flag is set.
-func breakable(step time.Duration, lost *atomic.Bool) string {
+// breakable is a fake device which is lost once a flag is set. Its steps take so long that a busy machine can look at what runs before
+// that has ended, until there is a hurry.
+func breakable(lost, hurry *atomic.Bool) string {
 	return register(fake.Options{Run: fake.Concurrent, Fault: func(int) fake.Fault {
 		if lost.Load() {
 			return fake.Fault{Err: fmt.Errorf("%w: it fell off the bus", device.ErrLost)}
 		}
-		return fake.Fault{Delay: step}
+		if hurry.Load() {
+			return fake.Fault{}
+		}
+		return fake.Fault{Delay: 20 * time.Millisecond}
 	}})
 }
 
@@ -37,10 +39,11 @@ func (s *site) values(metric string) map[string]float64 {
 }
 
 func TestServingOnSeveralDevices(t *testing.T) {
-	t.Cleanup(func() { goleak.VerifyNone(t) })
+	noLeaks(t)
 	var lost [2]atomic.Bool
+	var hurry atomic.Bool
 	s := fakeText(t, func(mo *minisgl.Options, _ *server.Options) {
-		mo.Device = breakable(time.Millisecond, &lost[0]) + "," + breakable(time.Millisecond, &lost[1])
+		mo.Device = breakable(&lost[0], &hurry) + "," + breakable(&lost[1], &hurry)
 	})
 	if status, _, text := s.do("GET", "/health", ""); status != 200 || text != "" {
 		t.Errorf("healthy: %d %q", status, text)
@@ -74,10 +77,11 @@ func TestServingOnSeveralDevices(t *testing.T) {
 	if got := s.scrape()["vllm:num_requests_running"].Metric[0].Gauge.GetValue(); got != 6 {
 		t.Errorf("%v requests run in all", got)
 	}
-	// Each of the three gets a token in every step: ten each are enough for the first of each to be on its way.
+	// Each of the three gets a token in every step, but for those in flight.
 	before := s.values("minisgl:engine_generation_tokens_total")["fake#1"]
 	eventually(t, "all have begun", func() bool { return s.values("minisgl:engine_generation_tokens_total")["fake#1"] >= before+30 })
 	lost[1].Store(true)
+	hurry.Store(true)
 	clients.Wait()
 	failed := 0
 	for i, text := range texts {
@@ -138,9 +142,10 @@ func TestServingOnSeveralDevices(t *testing.T) {
 }
 
 func TestAbortsAndDrainOnSeveralDevices(t *testing.T) {
-	t.Cleanup(func() { goleak.VerifyNone(t) })
+	noLeaks(t)
+	var lost, hurry atomic.Bool
 	s := fakeText(t, func(mo *minisgl.Options, _ *server.Options) {
-		slow := paced(t, 2*time.Millisecond)
+		slow := breakable(&lost, &hurry)
 		mo.Device = slow + "," + slow
 	})
 	// One body, four outputs: they spread, one abort ends them all, and a client that leaves frees all pages.
@@ -165,6 +170,7 @@ func TestAbortsAndDrainOnSeveralDevices(t *testing.T) {
 	eventually(t, "pages are free", func() bool { stats := s.llm.Stats(); return stats.HeldPages+stats.Running == 0 })
 
 	answer = ask(context.Background())
+	hurry.Store(true)
 	s.server.ShuttingDown()
 	if err := s.llm.Drain(context.Background()); err != nil {
 		t.Error(err)

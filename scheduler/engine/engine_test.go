@@ -24,6 +24,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const vocab = 1000
 
+// patience is how long a test waits for what must come: a busy machine may stand still for seconds.
+const patience = time.Minute
+
 // start runs an engine on a fake device; both end with the test.
 func start(t testing.TB, o fake.Options, noOverlap bool, change func(*scheduler.Config)) (*engine.Engine, *fake.Runner) {
 	t.Helper()
@@ -83,7 +86,7 @@ func (c *client) wait(t testing.TB) scheduler.Finish {
 	t.Helper()
 	select {
 	case <-c.done:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("request %s does not end", c.ID)
 	}
 	if want := fake.Continue(c.Prompt, len(c.tokens), vocab, c.Sampling); !slices.Equal(c.tokens, want) {
@@ -102,7 +105,7 @@ func submit(t testing.TB, e *engine.Engine, c *client) *client {
 
 func idle(t *testing.T, e *engine.Engine) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		s := e.Stats()
 		if s.Running+s.Waiting+s.HeldPages == 0 || s.LeakedPages > 0 {
 			if s.FreePages+s.CachedPages != s.Pages {
@@ -243,11 +246,11 @@ func TestDeviceErrorFailsOnlyItsStep(t *testing.T) {
 }
 
 func TestDrain(t *testing.T) {
-	e, _ := start(t, fake.Options{Run: fake.Concurrent, Fault: func(int) fake.Fault { return fake.Fault{Delay: time.Millisecond} }}, false, nil)
+	e, _ := start(t, fake.Options{Run: fake.Concurrent, Fault: func(int) fake.Fault { return fake.Fault{Delay: 5 * time.Millisecond} }}, false, nil)
 	c := submit(t, e, newClient("c", []int32{1}, 50))
-	brief, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+	over, cancel := context.WithDeadline(t.Context(), time.Now())
 	defer cancel()
-	if err := e.Drain(brief); !errors.Is(err, context.DeadlineExceeded) {
+	if err := e.Drain(over); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a drain that has no time: %v", err)
 	}
 	if err := e.Submit(&newClient("late", []int32{1}, 1).Request); !errors.Is(err, engine.ErrClosed) {
