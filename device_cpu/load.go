@@ -124,6 +124,7 @@ func (r *runner) compile() ([]packing, error) {
 		}
 		r.ops = append(r.ops, c)
 	}
+	r.tail = newTail(r.ops, r.selects)
 	return weights, nil
 }
 

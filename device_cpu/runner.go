@@ -29,6 +29,7 @@ type runner struct {
 	tiled    tiled      // the same for weights that are tiles
 	unpacked []unpacked // of each worker
 	selects  int        // index of the first SelectRows, from which on there is a row for each output
+	tail     tail
 
 	slabRows int
 	slots    []slot

@@ -142,16 +142,19 @@ func (r *runner) runSlab(s *device.Step, first, rows int) {
 	}
 	r.rotate()
 	r.attention.plan(r.pieces)
-	for i := range r.ops[:r.selects] {
-		r.runOp(i, r.tokens[first:first+rows], rows)
-		r.trace.tap(i, r.buffers, rows)
-	}
 	r.outputs = r.outputs[:0]
 	for i := range s.Outputs {
 		if row := int(s.Outputs[i].Row); row >= first && row < first+rows {
 			r.outputs = append(r.outputs, int32(i))
 		}
 	}
+	r.runOps(0, r.tail.first, r.tokens[first:first+rows], rows)
+	if r.trace.on() {
+		r.tail.keep(rows)
+	} else {
+		r.tail.choose(s.Outputs, r.outputs, first, rows, r.buffers)
+	}
+	r.runOps(r.tail.first, r.selects, nil, len(r.tail.rows))
 	for chosen := r.outputs; len(chosen) > 0; {
 		n := min(len(chosen), headRows)
 		r.runOutputs(s, chosen[:n], first)
@@ -170,6 +173,14 @@ func (r *runner) rotate() {
 				r.cos[at+j], r.sin[at+j] = float32(r.angles[0][j]), float32(r.angles[1][j])
 			}
 		}
+	}
+}
+
+// runOps runs the operations [from, to) on the first rows of their buffers.
+func (r *runner) runOps(from, to int, tokens []int32, rows int) {
+	for i := from; i < to && rows > 0; i++ {
+		r.runOp(i, tokens, rows)
+		r.trace.tap(i, r.buffers, rows)
 	}
 }
 
@@ -200,7 +211,7 @@ func (r *runner) runOutputs(s *device.Step, chosen []int32, first int) {
 		case *device.SelectRows:
 			in, out := r.buffers[op.In], r.buffers[op.Out]
 			for k, output := range chosen {
-				copy(out.row(k)[:out.width], in.row(int(s.Outputs[output].Row) - first)[:in.width])
+				copy(out.row(k)[:out.width], in.row(r.tail.place(int(s.Outputs[output].Row) - first))[:in.width])
 			}
 		case *device.LMHead:
 			r.linear.convert(r.ops[i].weight, r.buffers[op.In], len(chosen))
