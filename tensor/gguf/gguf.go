@@ -1,7 +1,7 @@
-// Package gguf reads llama.cpp's file format (versions 2 and 3, little endian; https://github.com/ggml-org/ggml/blob/master/docs/gguf.md):
+// Package gguf reads and writes llama.cpp's file format (versions 2 and 3, little endian; https://github.com/ggml-org/ggml/blob/master/docs/gguf.md):
 // metadata as typed Go values, and tensors whose bytes stay in the mapped file. Files come from strangers, so every count,
-// length and offset is checked against what is there before it is used. Package model reads checkpoints with it, and
-// model/tokenizer the vocabulary in the metadata.
+// length and offset is checked against what is there before it is used. Package model reads and writes checkpoints with it, and
+// model/tokenizer reads and makes the vocabulary in the metadata.
 package gguf
 
 import (
