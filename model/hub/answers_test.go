@@ -45,6 +45,7 @@ func TestAnswersOfTheHub(t *testing.T) {
 		listing func(w http.ResponseWriter, r *http.Request) bool
 		token   string
 		mirror  bool // ModelScope stands in
+		stalls  bool
 		is      error
 		errHas  string
 	}{
@@ -64,7 +65,7 @@ func TestAnswersOfTheHub(t *testing.T) {
 			}
 			<-r.Context().Done()
 			return true
-		}, mirror: true},
+		}, stalls: true, mirror: true},
 		{name: "web page", listing: answer(200, "text/html; charset=utf-8", "", "<html>sign in"), errHas: "web page"},
 		{name: "web page that calls itself JSON", listing: answer(200, "application/json", "", "<html>sign in"), errHas: "no description of a model"},
 		{name: "commit that is a path", listing: answer(200, "application/json", "", `{"sha":"../../../../etc"}`), errHas: "gives the commit"},
@@ -112,6 +113,9 @@ func TestAnswersOfTheHub(t *testing.T) {
 			h.listing = c.listing
 			m := newHome(t, h.URL, h.URL)
 			m.vars["HF_TOKEN"] = c.token
+			if c.stalls {
+				m = m.hasty()
+			}
 			path, err := m.resolve("org/model")
 			if c.mirror {
 				if err != nil || !strings.HasPrefix(path, filepath.Join(m.dir, "ms")) {

@@ -116,13 +116,14 @@ func TestFaultyServers(t *testing.T) {
 		name   string
 		fault  fault
 		edit   func(map[string]any)
+		stalls bool
 		sent   []string // requests for the weights; nil: not checked
 		is     error
 		errHas string // "": the download succeeds
 	}{
 		{name: "cut once", fault: onFirst(cutHere), sent: []string{whole, resumed}},
-		{name: "stalls once", fault: onFirst(func(w http.ResponseWriter, r *http.Request) { stall(w, r, weights, half) }), sent: []string{whole, resumed}},
-		{name: "stalls before its answer", fault: onFirst(func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), sent: []string{whole, whole}},
+		{name: "stalls once", stalls: true, fault: onFirst(func(w http.ResponseWriter, r *http.Request) { stall(w, r, weights, half) }), sent: []string{whole, resumed}},
+		{name: "stalls before its answer", stalls: true, fault: onFirst(func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), sent: []string{whole, whole}},
 		{name: "cut every 200 KB", fault: always(func(w http.ResponseWriter, r *http.Request) {
 			from := 0
 			fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &from)
@@ -197,6 +198,9 @@ func TestFaultyServers(t *testing.T) {
 			h := newFakeHub(t, "org/model", qwen())
 			h.fault, h.edit = c.fault, c.edit
 			m := newHome(t, h.URL, nowhere(t))
+			if c.stalls {
+				m = m.hasty()
+			}
 			path, err := m.resolve("org/model")
 			var sent []string
 			for _, r := range h.sent() {
@@ -244,9 +248,6 @@ func TestCancelKeepsThePartialFile(t *testing.T) {
 	m := newHome(t, h.URL, nowhere(t))
 	ctx, cancel := context.WithCancel(context.Background())
 	o := m.options()
-	slow := impatient
-	slow.stall = time.Minute
-	o.patience = &slow
 	o.Progress = func(file string, done, total int64) {
 		if file == weightsFile && done == 300<<10 {
 			cancel()

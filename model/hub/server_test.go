@@ -167,16 +167,23 @@ func qwen() map[string]string {
 	}
 }
 
-// impatient is patience for tests.
-var impatient = patience{
-	stall: 300 * time.Millisecond, answer: 300 * time.Millisecond, tries: 3, asks: 2,
+// brief is patience for tests: it gives up early and tries again at once, but does not take a busy machine for a stall.
+var brief = patience{
+	stall: time.Minute, answer: time.Minute, tries: 3, asks: 2,
 	backoff: time.Millisecond, longest: 20 * time.Millisecond, lock: time.Millisecond,
 }
 
 // A home is a user's machine: caches in a folder of the test, and environment variables.
 type home struct {
-	dir  string
-	vars map[string]string
+	dir      string
+	vars     map[string]string
+	patience patience
+}
+
+// hasty is a home that takes a second without a byte for a stall.
+func (m home) hasty() home {
+	m.patience.stall, m.patience.answer = time.Second, time.Second
+	return m
 }
 
 func newHome(t *testing.T, hub, mirror string) home {
@@ -184,11 +191,11 @@ func newHome(t *testing.T, hub, mirror string) home {
 	return home{dir, map[string]string{
 		"HOME": dir, "HF_HUB_CACHE": dir + "/hub", "MODELSCOPE_CACHE": dir + "/ms",
 		"HF_ENDPOINT": hub, "MODELSCOPE_ENDPOINT": mirror,
-	}}
+	}, brief}
 }
 
 func (m home) options() Options {
-	return Options{patience: &impatient, Getenv: func(name string) string { return m.vars[name] }}
+	return Options{patience: &m.patience, Getenv: func(name string) string { return m.vars[name] }}
 }
 
 func (m home) resolve(name string) (string, error) {
