@@ -17,10 +17,13 @@ type result struct {
 	out, err string
 }
 
+// patience is how long a command may take: a busy machine is slow.
+const patience = 5 * time.Minute
+
 // command runs minisgl with arguments, environment and input, in this process.
 func command(t *testing.T, env map[string]string, input string, args ...string) result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	var out, errs strings.Builder
 	code := run(ctx, args, streams{in: strings.NewReader(input), out: &out, err: &errs, getenv: func(name string) string { return env[name] }})

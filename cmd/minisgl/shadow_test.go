@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"minisgl"
 	"minisgl/internal/goldens"
@@ -65,7 +64,7 @@ func TestMalformedShadowOptionsAreNamed(t *testing.T) {
 // A shadow that finds nothing leaves no file, and says at the end what it has compared: here the server's warm-up.
 func TestShadowOfAServer(t *testing.T) {
 	report := filepath.Join(t.TempDir(), "report.jsonl")
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	log := watch{until: "Serving ", then: cancel}
 	run(ctx, []string{"serve", "--model-path", goldens.Get(t, "tiny-tied").Path, "--port", "0", "--device", "cpu", "--num-pages", "64",
