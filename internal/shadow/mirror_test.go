@@ -309,7 +309,7 @@ func TestLostPageCopyIsFound(t *testing.T) {
 	forgetful := func(r device.Runner) device.Runner { return &withoutCopies{r} }
 	p := newPair(t, pairOptions{program: devicetest.TinyProgram(devicetest.Config{Vocab: vocab}), primary: forgetful, queue: 1000})
 	p.submit(t, &client{Request: scheduler.Request{ID: "a", Prompt: []int32{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, MaxTokens: 20}})
-	for deadline := time.Now().Add(10 * time.Second); p.Engine.Stats().CachedPages == 0 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); p.Engine.Stats().CachedPages == 0 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 	}
 	b := p.submit(t, &client{Request: scheduler.Request{ID: "b", Prompt: []int32{1, 2, 3, 4, 5, 6, 7, 50, 51, 52}, MaxTokens: 20}})
 	list := p.finish(t)
