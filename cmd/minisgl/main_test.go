@@ -59,7 +59,7 @@ func TestErrorsNameWhatIsWrong(t *testing.T) {
 		{"tensor parallel", nil, []string{"serve", "--model-path", tiny, "--tp", "2"}, 1, []string{"--tensor-parallel-size 2"}},
 		{"text without tokenizer", nil, []string{"generate", "--model-path", tiny, "hello"}, 1, []string{"no tokenizer", "input_ids"}},
 		{"chat without template", nil, []string{"chat", "--model-path", tiny}, 1, []string{"no chat template"}},
-		{"port in use", nil, []string{"serve", "--model-path", tiny, "--port", taken}, 1, []string{"--port " + taken, "in use"}},
+		{"port in use", nil, []string{"serve", "--model-path", tiny, "--port", taken}, 1, []string{"--port " + taken, "bind"}},
 		{"log level", map[string]string{"LOG_LEVEL": "loud"}, []string{"serve", "--model-path", tiny}, 1, []string{"LOG_LEVEL", "loud"}},
 		{"shell temperature", map[string]string{"MINISGL_SHELL_TEMPERATURE": "warm"}, []string{"chat", "--model-path", tiny}, 1, []string{"MINISGL_SHELL_TEMPERATURE", "warm"}},
 		{"shell top p", map[string]string{"MINISGL_SHELL_TOP_P": "2"}, []string{"chat", "--model-path", tiny}, 1, []string{"MINISGL_SHELL_TOP_P"}},

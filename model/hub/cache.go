@@ -84,7 +84,10 @@ func (r repository) link(commit, path, blob string) error {
 		return err
 	}
 	if target, err := filepath.Rel(filepath.Dir(name), blob); err == nil && os.Symlink(target, name) == nil {
-		return nil
+		if _, err := os.Stat(name); err == nil { // some systems make links and do not follow them
+			return nil
+		}
+		os.Remove(name)
 	}
 	if os.Link(blob, name) == nil {
 		return nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"os"
+	"path/filepath"
 	"reflect"
 	"runtime"
 	"slices"
@@ -209,7 +210,8 @@ func TestEveryTruncationIsAnError(t *testing.T) {
 }
 
 func TestErrorsNameTheFile(t *testing.T) {
-	if _, err := Open("testdata/make.py"); err == nil || !strings.HasPrefix(err.Error(), "testdata/make.py: not a GGUF file") {
+	script := filepath.Join("testdata", "make.py")
+	if _, err := Open(script); err == nil || !strings.HasPrefix(err.Error(), script+": not a GGUF file") {
 		t.Errorf("error %v", err)
 	}
 	if _, err := Open("testdata/missing.gguf"); !os.IsNotExist(err) {
