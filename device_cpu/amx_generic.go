@@ -1,6 +1,9 @@
 package cpu
 
-import "minisgl/tensor"
+import (
+	"minisgl/device_cpu/internal/layout"
+	"minisgl/tensor"
+)
 
 // amxGeneric are the twins of the assembly. They round as the processor does, except that it takes numbers below 2⁻¹²⁶ as 0.
 // Nothing but tests calls them: what they do for a path without AMX, its own kernels do faster and more exactly.
@@ -76,5 +79,59 @@ func tileProductRow(sums []float32, x, w []uint16) {
 			odd += float32(activations[k+1] * tensor.BF16ToFloat32(column[k*amxRows+1]))
 		}
 		sums[j] += even + odd
+	}
+}
+
+// bytesGeneric are the twins of the products in tiles of bytes.
+var bytesGeneric = byteTiles{
+	round: roundTilesGeneric,
+	dot:   [2]dotTiles{dotTilesGeneric(layout.Sub), dotTilesGeneric(layout.Sub / 2)},
+	from:  func() int { return 2 },
+}
+
+func roundTilesGeneric(x []float32, tiles []byte, row int) {
+	for ; len(x) > 0; x, tiles = x[layout.Sub:], tiles[layout.TileBlock:] {
+		var q [layout.Sub]int16
+		var scales [6]float32
+		roundGeneric(x[:layout.Sub], q[:], scales[:])
+		for i, v := range q {
+			place := row*layout.TileNumbers + i&^3 + [4]int{0, 2, 1, 3}[i%4]
+			tiles[place], tiles[place+layout.Sub] = byte(v), byte(v>>8)
+		}
+		for i, scale := range []float32{scales[0], scales[1], scales[3], scales[5]} {
+			as[float32](tiles[layout.TileScales:])[i*layout.TileRows+row] = scale
+		}
+	}
+}
+
+func dotTilesGeneric(inputs int) dotTiles {
+	return func(c []float32, ldc int, x []byte, ldx int, w []byte, ldw int, scales []float32, blocks, rows, add, _ int, _ []int32) {
+		clearTile(c, ldc, rows, add)
+		for b := range blocks {
+			first := b * inputs % layout.Sub // of a block of activations
+			sum := 0                         // which of the sums
+			if inputs < layout.Sub {
+				sum = 1 + first/inputs
+			}
+			scale, offset := scales[2*b*panelWidth:][:panelWidth], scales[(2*b+1)*panelWidth:][:panelWidth]
+			for row := range rows {
+				tiles := x[row/layout.TileRows*ldx+b*inputs/layout.Sub*layout.TileBlock:]
+				row, ofRow := row%layout.TileRows, c[row*ldc:]
+				lower := tiles[row*layout.TileNumbers+first:]
+				upper := lower[layout.Sub:]
+				factor := as[float32](tiles[layout.TileScales:])[row]
+				total := as[float32](tiles[layout.TileSums:])[sum*layout.TileRows+row]
+				for j := range panelWidth {
+					var low, high int32
+					for k := range inputs {
+						u := int32(w[b*ldw+k/4*4*panelWidth+4*j+k%4])
+						low += u * int32(lower[k])
+						high += u * int32(int8(upper[k]))
+					}
+					ofRow[j] += float32(float32(high<<8+low) * float32(factor*scale[j]))
+					ofRow[j] -= float32(total * offset[j])
+				}
+			}
+		}
 	}
 }

@@ -17,7 +17,9 @@ import (
 // tiles is a path that does all that path amx does, in plain Go, so that every processor can test it.
 func tiles() variant {
 	k := generic
-	k.name, k.amx = "tiles", &amxGeneric
+	quantised := *k.quantised
+	quantised.tiles = &bytesGeneric
+	k.name, k.amx, k.quantised = "tiles", &amxGeneric, &quantised
 	return variant{kernels: &k}
 }
 
@@ -32,6 +34,7 @@ func TestTiles(t *testing.T) {
 	variants = append(slices.Clone(before), tiles())
 	open := func(t testing.TB) device.Device { return openVariant(t, "tiles", 2) }
 	devicetest.Run(t, open, devicetest.Options{DTypes: []tensor.DType{tensor.BF16}, KV: tensor.F32})
+	devicetest.Run(t, open, devicetest.Options{DTypes: []tensor.DType{tensor.Q8_0, tensor.Q4_K, tensor.Q6_K}, KV: tensor.F32, Tolerance: 2e-4})
 	m := goldens.Get(t, "ratio14to2")
 	checkpoint, err := model.Open(m.Path, model.Options{})
 	if err != nil {

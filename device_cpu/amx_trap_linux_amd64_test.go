@@ -19,6 +19,8 @@ func init() {
 	}
 	for i := range variants {
 		if v := &variants[i]; v.name == "amx" {
+			// They are not faster than anything when they are emulated.
+			amxQuantised.tiles = &byteTiles{amxBytes.round, amxBytes.dot, func() int { return 2 }}
 			v.features = append(features(append(avx512Features, cpuid.AVX512VNNI, cpuid.AVX512BF16)...), feature{"AMXEMULATED", true})
 		}
 	}

@@ -39,9 +39,9 @@ func avx512(name string, quantised *quantisedKernels) *kernels {
 	}
 }
 
-// amx is path avx512vnni, but for bfloat16 weights.
+// amx is path avx512vnni, but for bfloat16 weights and many rows of quantised ones.
 func amx() *kernels {
-	k := avx512("amx", &vnniQuantised)
+	k := avx512("amx", &amxQuantised)
 	k.pairs, k.amx = nil, &amxNative
 	return k
 }

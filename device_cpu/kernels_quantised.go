@@ -26,6 +26,9 @@ type quantisedKernels struct {
 
 	formats map[tensor.DType]formatKernels
 
+	// tiles are used for many rows; nil if the path has none.
+	tiles *byteTiles
+
 	// fewRows is how many rows few takes at most. It is used for up to twice as many.
 	fewRows int
 }

@@ -30,7 +30,11 @@ func (r *runner) cutFor(w *matrix, rows int) cut {
 	if rows <= maxTileRows {
 		panels = max(unitPanels, min(unitPanelsFew, unitBytes*w.panels()/int(w.bytes())))
 	}
-	return cut{ceil(rows, ceil(rows, rowBlock)), panels}
+	block := ceil(rows, ceil(rows, rowBlock))
+	if r.roundedFor(w, rows).tiles {
+		block = roundUp(block, amxRows)
+	}
+	return cut{block, panels}
 }
 
 // linear runs products of matrices. A unit of work is a block of rows by a few panels.
@@ -101,8 +105,7 @@ func (l *linear) runUnit(unit, worker int) {
 // convert makes of the rows of in what a weight that is to be multiplied with them wants: rounded ones, tiles or nothing.
 func (l *linear) convert(w *matrix, in buffer, rows int) {
 	l.in, l.rows = in, rows
-	if shape := w.shape(); shape.stride > 0 {
-		shape.data = l.rounded.data
+	if shape := l.roundedFor(w, rows); shape.stride > 0 {
 		l.rounded = shape
 		l.pool.run(ceil(rows, rowsPerUnit), &l.rounding)
 	}

@@ -12,6 +12,7 @@ const unpackedInputs = 256
 type unpacked struct {
 	room   []byte
 	scales []float32
+	sums   []int32 // of byteTiles
 
 	u      []byte // room, or the packed weights if they are read where they are
 	stride int    // bytes between sub-blocks
@@ -20,15 +21,18 @@ type unpacked struct {
 }
 
 const (
-	unpackedBytes  = unpackedInputs * panelWidth
-	unpackedScales = 2 * panelWidth * unpackedInputs / (layout.Sub / 2)
+	unpackedBytes  = byteTileInputs * panelWidth
+	unpackedScales = 2 * panelWidth * byteTileInputs / (layout.Sub / 2)
 )
 
 // unpackedRoom is the memory that allocate needs.
-func unpackedRoom() int64 { return room[byte](unpackedBytes) + room[float32](unpackedScales) }
+func unpackedRoom() int64 {
+	return room[byte](unpackedBytes) + room[float32](unpackedScales) + room[int32](byteTileSums)
+}
 
 func (t *unpacked) allocate(a *arena) {
 	t.room, t.scales = take[byte](a, unpackedBytes), take[float32](a, unpackedScales)
+	t.sums = take[int32](a, byteTileSums)
 }
 
 // take unpacks n inputs of a panel, from input k on; both are multiples of the block.
@@ -58,12 +62,13 @@ func (t *unpacked) row(dst []float32, j int) {
 }
 
 // rounded are the activations of an operation as its weights want them: 16-bit numbers, the scales of 32 of them and those of
-// 16, or bfloat16.
+// 16, or the same as tiles of 16 rows (package layout), or bfloat16.
 type rounded struct {
 	data   []byte
-	stride int // bytes of a row
+	stride int // bytes of a row, unless they are tiles
 	cols   int
 	pairs  bool // bfloat16
+	tiles  bool // for byteTiles
 }
 
 // shape says how a weight wants its inputs, without data: stride is 0 if it wants them as they are.
@@ -100,6 +105,10 @@ func (x *rounded) setRow(kernels *kernels, row int, values []float32) {
 		kernels.pairs.round(values[:roundUp(x.cols, 16)], x.halves(row, 0))
 		return
 	}
+	if x.tiles {
+		kernels.quantised.tiles.round(values[:x.cols], x.block(row, 0), row%layout.TileRows)
+		return
+	}
 	kernels.quantised.round(values[:x.cols], x.numbers(row, 0)[:x.cols], x.scales(row, 0, layout.Sub))
 }
 
@@ -107,6 +116,10 @@ func (x *rounded) setRow(kernels *kernels, row int, values []float32) {
 func (r *runner) multiplyQuantised(p *packed, panel, panels, first, end int, c []float32, stride int, t *unpacked) {
 	kernels := r.kernels.quantised
 	x := &r.rounded
+	if x.tiles {
+		r.multiplyByteTiles(p, panel, panels, first, end, c, stride, t)
+		return
+	}
 	if end-first <= 2*kernels.fewRows { // the second time, the weights come from the cache
 		for i := range panels {
 			for row := first; row < end; row += kernels.fewRows {

@@ -80,8 +80,8 @@ func newUnpacked(t testing.TB) *unpacked {
 // multiplied are the outputs of a weight for some rows, as steps compute them.
 func multiplied(t testing.TB, k *kernels, m *matrix, x []float32, rows int) []float32 {
 	r := &runner{kernels: k, unpacked: []unpacked{*newUnpacked(t)}}
-	r.rounded = m.shape()
-	r.rounded.data = make([]byte, rows*r.rounded.stride)
+	r.rounded.data = make([]byte, roundUp(rows, layout.TileRows)*m.shape().stride)
+	r.rounded = r.roundedFor(m, rows)
 	for row := range rows {
 		r.rounded.setRow(k, row, x[row*m.cols:])
 	}
@@ -196,8 +196,8 @@ func BenchmarkQuantised(b *testing.B) {
 			for _, rows := range []int{1, 8, 128} {
 				b.Run(fmt.Sprintf("%s/%s/%d", v.name, f.DType, rows), func(b *testing.B) {
 					k := &runner{kernels: v.kernels, unpacked: []unpacked{*newUnpacked(b)}}
-					k.rounded = m.shape()
-					k.rounded.data = make([]byte, rows*k.rounded.stride)
+					k.rounded.data = make([]byte, roundUp(rows, layout.TileRows)*m.shape().stride)
+					k.rounded = k.roundedFor(m, rows)
 					c := make([]float32, rows*cut{panels: 2}.stride())
 					for b.Loop() {
 						for panel := 0; panel < outputs/panelWidth; panel += 2 {

@@ -155,14 +155,8 @@ func writeUnpack(f *file, s isa, format *layout.Format) {
 	f.op("RET")
 }
 
-// writeRound writes the function that makes activations 16-bit numbers; the twin is roundGeneric. The largest is found among
-// bits, where a NaN is larger than any number.
+// writeRound writes the function that makes activations 16-bit numbers; the twin is roundGeneric.
 func writeRound(f *file) {
-	f.line("")
-	for i, number := range []uint32{0x7fffffff, math.Float32bits(1e-30), math.Float32bits(1.0 / 32767), math.Float32bits(32767), 0x00010001} {
-		f.line("DATA round<>+%d(SB)/4, $0x%08x", 4*i, number)
-	}
-	f.line("GLOBL round<>(SB), RODATA|NOPTR, $20")
 	f.text("roundAVX2", 72)
 	f.op("MOVQ x_base+0(FP), SI")
 	f.op("MOVQ q_base+24(FP), DI")
@@ -171,6 +165,24 @@ func writeRound(f *file) {
 	f.op("MOVQ CX, BX")
 	f.op("SHRQ $2, BX") // bytes of the scales of whole sub-blocks: 8 for 32 inputs
 	f.op("ADDQ DX, BX")
+	roundBlocks(f, func() {
+		f.op("VMOVDQU Y0, (DI)")
+		f.op("VMOVDQU Y2, 32(DI)")
+	}, func() {
+		f.op("VUNPCKLPS X1, X6, X1") // scale, sum
+		f.op("VMOVQ X1, (DX)")
+		f.op("VUNPCKLPS X0, X7, X0") // scale, first half, scale, second half
+		f.op("VMOVUPS X0, (BX)")
+		f.op("ADDQ $64, DI")
+		f.op("ADDQ $8, DX")
+		f.op("ADDQ $16, BX")
+	})
+}
+
+// roundBlocks rounds CX values behind SI, 32 at a time. The largest is found among bits, where a NaN is larger than any
+// number. store writes the numbers, in Y0 and Y2, and finish the scale, X6, and its product with the sums of all, X1, and of
+// the first and the second half, the first two of X0; Y8 to Y13 are theirs.
+func roundBlocks(f *file, store, finish func()) {
 	f.op("VPBROADCASTD round<>+0(SB), Y15")
 	f.op("VPBROADCASTD round<>+16(SB), Y14")
 	f.line("block:")
@@ -199,7 +211,9 @@ func writeRound(f *file) {
 	for i := range 2 {
 		f.op("VPACKSSDW Y%d, Y%d, Y%d", 2*i+1, 2*i, 2*i)
 		f.op("VPERMQ $0xd8, Y%d, Y%d", 2*i, 2*i)
-		f.op("VMOVDQU Y%d, %d(DI)", 2*i, 32*i)
+	}
+	store()
+	for i := range 2 {
 		f.op("VPMADDWD Y14, Y%d, Y%d", 2*i, 2*i)
 	}
 	f.op("VPHADDD Y2, Y0, Y0") // four sums of the first half, four of the second, in each lane two and two
@@ -212,16 +226,19 @@ func writeRound(f *file) {
 	f.op("VBROADCASTSS X6, X7")
 	f.op("VMULPS X7, X0, X0")
 	f.op("VMULPS X7, X1, X1")
-	f.op("VUNPCKLPS X1, X6, X1") // scale, sum
-	f.op("VMOVQ X1, (DX)")
-	f.op("VUNPCKLPS X0, X7, X0") // scale, first half, scale, second half
-	f.op("VMOVUPS X0, (BX)")
+	finish()
 	f.op("ADDQ $128, SI")
-	f.op("ADDQ $64, DI")
-	f.op("ADDQ $8, DX")
-	f.op("ADDQ $16, BX")
 	f.op("SUBQ $32, CX")
 	f.op("JNZ block")
 	f.op("VZEROUPPER")
 	f.op("RET")
+}
+
+// writeRoundConstants writes what roundBlocks reads.
+func writeRoundConstants(f *file) {
+	f.line("")
+	for i, number := range []uint32{0x7fffffff, math.Float32bits(1e-30), math.Float32bits(1.0 / 32767), math.Float32bits(32767), 0x00010001} {
+		f.line("DATA round<>+%d(SB)/4, $0x%08x", 4*i, number)
+	}
+	f.line("GLOBL round<>(SB), RODATA|NOPTR, $20")
 }

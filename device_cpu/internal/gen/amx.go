@@ -37,26 +37,36 @@ type assembly struct{ strings.Builder }
 
 func (a *assembly) op(format string, args ...any) { fmt.Fprintf(a, format+"\n", args...) }
 
-// writeTileShapes writes what LDTILECFG needs for 1 to 32 rows. Intel's manual, volume 1, section 18.2, has the format: the
-// palette at 0, bytes of a row at 16 (16 bits for each tile), rows at 48 (8 bits).
+// writeTileShapes writes what LDTILECFG needs for 1 to 32 rows.
 func writeTileShapes(f *file) {
 	f.line("")
 	for rows := 1; rows <= wideRows; rows++ {
-		var shape [shapeBytes]byte
-		shape[0] = 1
 		first, second := rows, rows
 		if rows > tileRows {
 			first, second = tileRows, rows-tileRows
 		}
-		for tile, n := range []int{first, first, second, second, tileRows, tileRows, first, second} {
-			binary.LittleEndian.PutUint16(shape[16+2*tile:], 64)
-			shape[48+tile] = byte(n)
+		var tiles []tileShape
+		for _, n := range []int{first, first, second, second, tileRows, tileRows, first, second} {
+			tiles = append(tiles, tileShape{n, 64})
 		}
-		for at := 0; at < shapeBytes; at += 8 {
-			f.line("DATA amxShapes<>+%d(SB)/8, $0x%016x", (rows-1)*shapeBytes+at, binary.LittleEndian.Uint64(shape[at:]))
-		}
+		writeShape(f, "amxShapes", rows-1, tiles)
 	}
 	f.line("GLOBL amxShapes<>(SB), RODATA|NOPTR, $%d", wideRows*shapeBytes)
+}
+
+type tileShape struct{ rows, bytes int }
+
+// writeShape writes the entry of a table for LDTILECFG. Intel's manual, volume 1, section 18.2, has the format: the palette at
+// 0, bytes of a row at 16 (16 bits for each tile), rows at 48 (8 bits).
+func writeShape(f *file, table string, index int, tiles []tileShape) {
+	shape := [shapeBytes]byte{1}
+	for i, t := range tiles {
+		binary.LittleEndian.PutUint16(shape[16+2*i:], uint16(t.bytes))
+		shape[48+i] = byte(t.rows)
+	}
+	for at := 0; at < shapeBytes; at += 8 {
+		f.line("DATA %s<>+%d(SB)/8, $0x%016x", table, index*shapeBytes+at, binary.LittleEndian.Uint64(shape[at:]))
+	}
 }
 
 // Tiles 0 to 3 hold sums, 4 and 5 weights, 6 and 7 activations. R8 is the distance of rows in the latter.
@@ -286,6 +296,13 @@ func writeSplit(f *file, halves int) {
 	a.op("vzeroupper")
 	f.blob(&a)
 	f.op("RET")
+}
+
+// gnu writes instructions in GNU (Intel) syntax into a function in Go's.
+func (f *file) gnu(write func(a *assembly)) {
+	var a assembly
+	write(&a)
+	f.blob(&a)
 }
 
 // blob assembles a body in GNU (Intel) syntax and writes its bytes.

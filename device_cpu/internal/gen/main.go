@@ -12,13 +12,14 @@ import (
 func main() {
 	for name, write := range map[string]func(*file){
 		"kernels_amx_amd64.s":    writeAMX,
+		"quantised_amx_amd64.s":  func(f *file) { writeRoundConstants(f); writeDotTiles(f) },
 		"kernels_avx512_amd64.s": func(f *file) { writeAMD64(f, avx512) },
 		"kernels_avx2_amd64.s":   func(f *file) { writeAMD64(f, avx2) },
 		"kernels_neon_arm64.s":   writeNEON,
 		"kv_avx512_amd64.s":      func(f *file) { writeKV(f, avx512) },
 		"kv_avx2_amd64.s":        func(f *file) { writeKV(f, avx2) },
 		"kv_neon_arm64.s":        writeNEONKV,
-		"quantised_avx2_amd64.s": func(f *file) { writeQuantised(f, avx2); writeRound(f) },
+		"quantised_avx2_amd64.s": func(f *file) { writeQuantised(f, avx2); writeRoundConstants(f); writeRound(f) },
 		"quantised_vnni_amd64.s": func(f *file) { writeQuantised(f, vnni) },
 		"pairs_amd64.s":          func(f *file) { writePairs(f); writeRoundPairs(f) },
 	} {
