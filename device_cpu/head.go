@@ -18,7 +18,7 @@ const headPanels = 16
 // only for the others logits are stored.
 type head struct {
 	*runner
-	work, read task
+	work, read, part task
 
 	op      *operation
 	in      buffer
@@ -28,11 +28,14 @@ type head struct {
 	plain   [headRows]bool // the row only wants its largest logit
 	units   [][]candidate  // of each unit: a candidate of each row
 	scratch [][]float32    // of each worker: (headRows, scratchStride)
-	drawing []sample.Workspace
-	rest    []int32 // rows that are not plain
+	rest    []int32        // rows that are not plain, and are read by a thread each
+	shared  []int32        // and those that all threads read together
+	alone   []sample.Workspace
+	all     sample.Workspace
 }
 
-// A candidate is the likeliest of some tokens, NoToken if all their logits are -Inf. It is broken if one is NaN or +Inf.
+// A candidate is the likeliest of some tokens, NoToken if all their logits are -Inf. It is broken if one is NaN or +Inf. Of rows that
+// are not plain, the token is any of them.
 type candidate struct {
 	token  int32
 	logit  float32
@@ -44,10 +47,15 @@ const headStride = headPanels*panelWidth + cacheLine/4
 func newHead(r *runner) *head {
 	h := &head{runner: r}
 	h.work.run = h.runUnit
-	h.read.run = h.readRow
-	h.drawing = make([]sample.Workspace, r.pool.threads)
-	for i := range h.drawing {
-		h.drawing[i].Weigh, h.drawing[i].Largest = h.weigh, r.kernels.largest
+	h.read.run = func(unit, worker int) { h.readRow(int(h.rest[unit]), &h.alone[worker]) }
+	h.alone = make([]sample.Workspace, r.pool.threads)
+	for i := range h.alone {
+		h.alone[i] = sample.Workspace{Weigh: h.weigh, Largest: r.kernels.largest}
+	}
+	h.all = h.alone[0]
+	h.all.Workers, h.all.Spread = r.pool.threads, func(n int, do func(part, worker int)) {
+		h.part.run = do
+		h.pool.run(n, &h.part)
 	}
 	for range r.pool.threads {
 		h.scratch = append(h.scratch, make([]float32, headRows*headStride))
@@ -61,7 +69,7 @@ func newHead(r *runner) *head {
 
 // weigh is sample.Weights with the kernel of the path.
 func (h *head) weigh(dst []float64, logits []float32, max, temperature float64) {
-	whole := len(logits) / 8 * 8
+	whole := len(logits) / 32 * 32
 	if whole > 0 {
 		h.kernels.weights(dst[:whole], logits[:whole], max, temperature)
 	}
@@ -85,17 +93,36 @@ func (h *head) run(c *operation, op *device.LMHead, s *device.Step, chosen []int
 			h.rest = append(h.rest, int32(k))
 		}
 	}
+	h.shareRows()
 	h.pool.run(len(h.units), &h.work)
 	for k, output := range chosen {
 		if h.plain[k] {
-			s.Results[output].Token = h.likeliest(k)
+			s.Results[output].Token = h.likeliest(k).Token
 			s.Results[output].Logprob, s.Results[output].Top = 0, s.Results[output].Top[:0]
 		}
 	}
 	h.pool.run(len(h.rest), &h.read)
+	for _, k := range h.shared {
+		h.readRow(int(k), &h.all)
+	}
 	for _, output := range chosen {
 		if o := &s.Outputs[output]; o.Target == device.Sample {
 			h.slots[o.Slot].last = s.Results[output].Token
+		}
+	}
+}
+
+// shareRows takes rows from those that are read by a thread each if most threads would have none of them.
+func (h *head) shareRows() {
+	h.shared = h.shared[:0]
+	over := len(h.rest) % h.pool.threads
+	if over > h.pool.threads/2 {
+		return
+	}
+	for i := len(h.rest) - 1; i >= 0 && len(h.shared) < over; i-- {
+		k := h.rest[i]
+		if sample.SumsAll(&h.step.Outputs[h.chosen[k]], h.program.Vocab) {
+			h.rest, h.shared = slices.Delete(h.rest, i, i+1), append(h.shared, k)
 		}
 	}
 }
@@ -111,16 +138,15 @@ func (h *head) runUnit(unit, worker int) {
 	n := min(panels*panelWidth, w.rows-first)
 	for k := range rows {
 		logits := scratch[k*headStride:][:n]
-		if h.plain[k] {
-			h.units[unit][k] = h.candidate(logits, int32(first))
-		} else {
+		h.units[unit][k] = h.candidate(logits, int32(first), h.plain[k])
+		if !h.plain[k] {
 			copy(h.logits.row(k)[first:], logits)
 		}
 	}
 }
 
-// candidate finds the largest of some logits, the first among equals.
-func (h *head) candidate(logits []float32, first int32) candidate {
+// candidate finds the largest of some logits; with exact, the first among equals.
+func (h *head) candidate(logits []float32, first int32, exact bool) candidate {
 	whole := len(logits) / 16 * 16
 	if whole < len(logits) || whole == 0 {
 		return carefulCandidate(logits, first)
@@ -129,7 +155,10 @@ func (h *head) candidate(logits []float32, first int32) candidate {
 	if check != check {
 		return carefulCandidate(logits, first)
 	}
-	return candidate{token: first + int32(slices.Index(logits, largest)), logit: largest}
+	if exact {
+		first += int32(slices.Index(logits, largest))
+	}
+	return candidate{token: first, logit: largest}
 }
 
 func carefulCandidate(logits []float32, first int32) candidate {
@@ -141,26 +170,25 @@ func carefulCandidate(logits []float32, first int32) candidate {
 	return candidate{token: device.NoToken, logit: c.Logit, broken: !nothing}
 }
 
-// likeliest is the token of a plain row.
-func (h *head) likeliest(k int) int32 {
-	best := candidate{token: device.NoToken, logit: float32(math.Inf(-1))}
+// likeliest is the candidate of a row.
+func (h *head) likeliest(k int) sample.Candidate {
+	best := sample.Candidate{Token: device.NoToken, Logit: float32(math.Inf(-1))}
 	for _, unit := range h.units {
 		c := unit[k]
 		if c.broken {
-			return device.NoToken
+			return sample.Candidate{Token: device.NoToken, Logit: c.logit}
 		}
-		if c.logit > best.logit {
-			best = c
+		if c.logit > best.Logit {
+			best = sample.Candidate{Token: c.token, Logit: c.logit}
 		}
 	}
-	return best.token
+	return best
 }
 
 // readRow reads the result of a row off its stored logits.
-func (h *head) readRow(unit, worker int) {
-	k := h.rest[unit]
+func (h *head) readRow(k int, w *sample.Workspace) {
 	output := h.chosen[k]
 	o := &h.step.Outputs[output]
-	logits := h.logits.row(int(k))[:h.program.Vocab]
-	h.drawing[worker].Read(&h.step.Results[output], logits, o, &h.slots[o.Slot].history)
+	logits := h.logits.row(k)[:h.program.Vocab]
+	w.ReadWith(&h.step.Results[output], logits, h.likeliest(k), o, &h.slots[o.Slot].history)
 }

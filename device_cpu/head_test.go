@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"testing"
 
 	"minisgl/device"
+	"minisgl/device/devicetest"
 	"minisgl/device/sample"
 )
 
@@ -34,6 +36,41 @@ func TestWeightsAreTheDefinitions(t *testing.T) {
 	}
 }
 
+// Rows of a step are read by a thread each, or by all threads together: the bits are the same.
+func TestSamplingOnAnyNumberOfThreads(t *testing.T) {
+	p := devicetest.TinyProgram(devicetest.Config{Vocab: 20_000})
+	asked := []device.Sampling{{Temperature: 1, TopP: 1}, {Temperature: 2, TopP: 0.9}, {Temperature: 1, TopP: 1, MinP: 0.3},
+		{Temperature: 1, TopP: 1, TopK: 50}, {TopP: 1, Logprobs: 3}}
+	results := func(threads, rows int) (all []device.Result) {
+		r := load(t, "", threads, p, device.LoadOptions{PageSize: 16, Pages: 8, MaxSlots: 8, MaxRows: 8})
+		defer r.Close()
+		for step := range 10 {
+			s := &device.Step{Tokens: make([]int32, rows)}
+			for i := range rows {
+				params := asked[i%len(asked)]
+				params.RepetitionPenalty, params.Seed = 1, uint64(100*step+i)
+				if params.Logprobs == 0 {
+					params.Logprobs = -1
+				}
+				s.Tokens[i] = int32(100*step + i)
+				s.Sequences = append(s.Sequences, device.Sequence{Slot: int32(i), First: int32(i), Rows: 1, Pages: []int32{int32(i)}})
+				s.Outputs = append(s.Outputs, device.Output{Row: int32(i), Slot: int32(i), Position: 1, Target: device.Sample, Params: &params})
+			}
+			runStep(t, r, s)
+			all = append(all, s.Results...)
+		}
+		return all
+	}
+	for rows := 1; rows <= 6; rows++ {
+		want := results(1, rows)
+		for threads := 2; threads <= 5; threads++ {
+			if got := results(threads, rows); !reflect.DeepEqual(got, want) {
+				t.Errorf("%d rows on %d threads: %+v, want %+v", rows, threads, got, want)
+			}
+		}
+	}
+}
+
 // BenchmarkSampling draws from logits of Qwen2.5's vocabulary, normally distributed and so with a large nucleus, or nearly flat.
 func BenchmarkSampling(b *testing.B) {
 	r := rand.New(rand.NewPCG(32, 1))
@@ -50,16 +87,23 @@ func BenchmarkSampling(b *testing.B) {
 				"min-p 0.1":   {Temperature: 0.7, TopP: 1, MinP: 0.1},
 			} {
 				params.RepetitionPenalty, params.Logprobs = 1, -1
-				b.Run(fmt.Sprintf("%s/spread %v/%s", v.name, spread, name), func(b *testing.B) {
-					h := head{runner: &runner{kernels: v.kernels}}
-					w := sample.Workspace{Weigh: h.weigh, Largest: v.largest}
-					var result device.Result
-					position := int32(0)
-					for b.Loop() {
-						w.Read(&result, logits, &device.Output{Target: device.Sample, Position: position, Params: &params}, nil)
-						position++
-					}
-				})
+				for _, threads := range []int{1, benchThreads} {
+					b.Run(fmt.Sprintf("%s/spread %v/%s/%d threads", v.name, spread, name, threads), func(b *testing.B) {
+						r := &runner{kernels: v.kernels, pool: newPool(threads), program: &device.Program{}}
+						defer r.pool.close()
+						h := newHead(r)
+						w := &h.alone[0]
+						if threads > 1 {
+							w = &h.all
+						}
+						var result device.Result
+						position := int32(0)
+						for b.Loop() {
+							w.Read(&result, logits, &device.Output{Target: device.Sample, Position: position, Params: &params}, nil)
+							position++
+						}
+					})
+				}
 			}
 		}
 	}

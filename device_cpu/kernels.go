@@ -46,7 +46,7 @@ type kernels struct {
 	largest func(x []float32) (max, check float32)
 
 	attention attentionKernels
-	// weights is sample.Weights to the bit, for a number of logits that is a multiple of 8.
+	// weights is sample.Weights to the bit, for a number of logits that is a multiple of 32.
 	weights func(dst []float64, logits []float32, max, temperature float64)
 }
 

@@ -110,9 +110,13 @@ func naiveWeights(logits []float32, p *device.Sampling) []float64 {
 func naiveSum(weights []float64) float64 {
 	total := 0.0
 	for block := range slices.Chunk(weights, Block) {
+		var lanes [8]float64
+		for i, w := range block {
+			lanes[i%8] += w
+		}
 		sum := 0.0
-		for _, w := range block {
-			sum += w
+		for _, lane := range lanes {
+			sum += lane
 		}
 		total += sum
 	}
@@ -269,16 +273,30 @@ func TestTopKOfPartsIsTopKOfTheWhole(t *testing.T) {
 	})
 }
 
-func TestBlockSumsAddUpToTheTotal(t *testing.T) {
-	logits := ramp(5000)
-	var w Workspace
-	want := w.weigh(logits, softmax{max: 3, temperature: 0.5})
-	got := 0.0
-	for block := range slices.Chunk(logits, Block) {
-		got += BlockSum(block, 3, 0.5)
-	}
-	if got != want {
-		t.Errorf("the blocks' sums give %v, want %v", got, want)
+// However many threads work on a row, in whatever order they take its parts: the bits are the same.
+func TestSpreadGivesTheSame(t *testing.T) {
+	random := rand.New(rand.NewPCG(5, 6))
+	logits := ramp(20 * partBlocks * Block / 3)
+	for _, workers := range []int{1, 2, 5} {
+		alone := Workspace{}
+		spread := Workspace{Workers: workers, Spread: func(n int, do func(i, worker int)) {
+			for _, i := range random.Perm(n) {
+				do(i, random.IntN(workers))
+			}
+		}}
+		for _, c := range cases {
+			p := *c.params
+			p.Logprobs = 2
+			for position := range int32(20) {
+				o := &device.Output{Target: device.Sample, Position: position, Params: &p}
+				var got, want device.Result
+				alone.Read(&want, logits, o, nil)
+				spread.Read(&got, logits, o, nil)
+				if got.Token != want.Token || got.Logprob != want.Logprob || !slices.Equal(got.Top, want.Top) {
+					t.Errorf("%s, %d workers, position %d: %+v, want %+v", c.name, workers, position, got, want)
+				}
+			}
+		}
 	}
 }
 

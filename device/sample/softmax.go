@@ -27,24 +27,15 @@ func (s softmax) logprob(logit float32, logSum float64) float32 {
 	return float32(float64(logit) - s.max - logSum)
 }
 
-// BlockSum returns the sum of the weights exp((logit − max) / temperature) of one block of at most Block logits: what a
-// device computes for many blocks in parallel. The total is the sum of the blocks' sums from left to right.
-func BlockSum(logits []float32, max, temperature float32) (sum float64) {
-	s := softmax{float64(max), float64(temperature)}
-	for _, l := range logits {
-		sum += s.weight(l)
-	}
-	return sum
-}
-
-// sum adds the weights of candidates, which are in the order of ids, block by block.
+// sum adds the weights of candidates, which are in the order of ids.
 func (s softmax) sum(candidates []Candidate) (total float64) {
 	for rest := candidates; len(rest) > 0; {
-		n, sum := 0, 0.0
+		n := 0
+		var sum lanes
 		for block := rest[0].Token / Block; n < len(rest) && rest[n].Token/Block == block; n++ {
-			sum += s.weight(rest[n].Logit)
+			sum[rest[n].Token%8] += s.weight(rest[n].Logit)
 		}
-		total += sum
+		total += sum.total()
 		rest = rest[n:]
 	}
 	return total
@@ -53,12 +44,14 @@ func (s softmax) sum(candidates []Candidate) (total float64) {
 // pick returns the first of the candidates, which are in the order of ids, at which the running sum exceeds u of the total.
 func (s softmax) pick(candidates []Candidate, u float64) int32 {
 	goal := u * s.sum(candidates)
-	before, running, block := 0.0, 0.0, int32(0)
+	before, block := 0.0, int32(0)
+	var sum lanes
 	for _, c := range candidates {
 		if c.Token/Block != block {
-			before, running, block = before+running, 0, c.Token/Block
+			before, sum, block = before+sum.total(), lanes{}, c.Token/Block
 		}
-		if running += s.weight(c.Logit); before+running > goal {
+		sum[c.Token%8] += s.weight(c.Logit)
+		if before+sum.total() > goal {
 			return c.Token
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"math"
 
 	"minisgl/device/sample"
@@ -29,65 +30,85 @@ func writeExp64Constants(f *file, suffix string) {
 }
 
 // writeSampling writes the weights of sampling: the twin is sample.Weights, whose bits it gives. The number of logits is a
-// multiple of 8.
+// multiple of 32. Each operation waits for the one before, so four vectors go side by side.
 func writeSampling(f *file, s isa) {
+	const vectors = 4
 	writeExp64Constants(f, s.suffix)
 	f.text("weights"+s.suffix, 64)
 	lanes := s.lanes / 2
-	x, n, p, constant, max, temperature, in := s.r(0), s.r(1), s.r(2), s.r(3), s.r(4), s.r(5), s.r(6)
-	get := func(i int) string {
-		f.op("VBROADCASTSD exp64%s<>+%d(SB), %s", s.suffix, 8*i, constant)
-		return constant
+	constant, max, temperature, scratch := s.r(3*vectors), s.r(3*vectors+1), s.r(3*vectors+2), s.r(3*vectors+3)
+	get := func(i int) { f.op("VBROADCASTSD exp64%s<>+%d(SB), %s", s.suffix, 8*i, constant) }
+	each := func(write func(v int, x, n, p string)) {
+		for v := range vectors {
+			write(v, s.r(v), s.r(vectors+v), s.r(2*vectors+v))
+		}
 	}
+	place := func(v int) string { return fmt.Sprintf("%d(DI)", 8*lanes*v) }
 	f.op("MOVQ dst_base+0(FP), DI")
 	f.op("MOVQ logits_base+24(FP), SI")
 	f.op("MOVQ logits_len+32(FP), CX")
 	f.op("VBROADCASTSD max+48(FP), %s", max)
 	f.op("VBROADCASTSD temperature+56(FP), %s", temperature)
 	f.line("values:")
-	f.op("VCVTPS2PD (SI), %s", x)
-	f.op("VSUBPD %s, %s, %s", max, x, x)
-	f.op("VDIVPD %s, %s, %s", temperature, x, in)
 	get(exp64Least)
-	f.op("VMAXPD %s, %s, %s", constant, in, x)
-	if s.lanes == 16 {
-		f.op("VCMPPD $13, %s, %s, K1", constant, in) // in ≥ least
-	} else {
-		f.op("VCMPPD $13, %s, %s, %s", constant, in, in)
-	}
-	f.op("VMULPD %s, %s, %s", get(exp64Log2E), x, n)
-	if s.lanes == 16 {
-		f.op("VRNDSCALEPD $0, %s, %s", n, n)
-	} else {
-		f.op("VROUNDPD $0, %s, %s", n, n)
-	}
+	each(func(v int, x, n, p string) {
+		f.op("VCVTPS2PD %d(SI), %s", 4*lanes*v, x)
+		f.op("VSUBPD %s, %s, %s", max, x, x)
+		f.op("VDIVPD %s, %s, %s", temperature, x, x)
+		if s.lanes == 16 {
+			f.op("VCMPPD $13, %s, %s, K%d", constant, x, 1+v) // x ≥ least
+		} else {
+			f.op("VCMPPD $13, %s, %s, %s", constant, x, scratch)
+			f.op("VMOVUPD %s, %s", scratch, place(v))
+		}
+		f.op("VMAXPD %s, %s, %s", constant, x, x)
+	})
+	get(exp64Log2E)
+	each(func(v int, x, n, p string) {
+		f.op("VMULPD %s, %s, %s", constant, x, n)
+		if s.lanes == 16 {
+			f.op("VRNDSCALEPD $0, %s, %s", n, n)
+		} else {
+			f.op("VROUNDPD $0, %s, %s", n, n)
+		}
+	})
 	for _, part := range []int{exp64Ln2High, exp64Ln2Low} {
-		f.op("VMULPD %s, %s, %s", get(part), n, p)
-		f.op("VSUBPD %s, %s, %s", p, x, x)
+		get(part)
+		each(func(v int, x, n, p string) {
+			f.op("VMULPD %s, %s, %s", constant, n, p)
+			f.op("VSUBPD %s, %s, %s", p, x, x)
+		})
 	}
-	f.op("VBROADCASTSD exp64%s<>+%d(SB), %s", s.suffix, 8*exp64Terms, p)
+	get(exp64Terms)
+	each(func(v int, x, n, p string) { f.op("VMOVAPD %s, %s", constant, p) })
 	for i := exp64Terms + 1; i < exp64Bias; i++ {
-		f.op("VMULPD %s, %s, %s", x, p, p)
-		f.op("VADDPD %s, %s, %s", get(i), p, p)
+		get(i)
+		each(func(v int, x, n, p string) {
+			f.op("VMULPD %s, %s, %s", x, p, p)
+			f.op("VADDPD %s, %s, %s", constant, p, p)
+		})
 	}
-	if s.lanes == 16 {
-		f.op("VCVTPD2QQ %s, %s", n, n)
-	} else {
-		f.op("VCVTPD2DQY %s, X1", n)
-		f.op("VPMOVSXDQ X1, %s", n)
-	}
-	f.op("VPADDQ %s, %s, %s", get(exp64Bias), n, n)
-	f.op("VPSLLQ $52, %s, %s", n, n)
-	f.op("VMULPD %s, %s, %s", n, p, p)
-	if s.lanes == 16 {
-		f.op("VMOVAPD.Z %s, K1, %s", p, p)
-	} else {
-		f.op("VANDPD %s, %s, %s", in, p, p)
-	}
-	f.op("VMOVUPD %s, (DI)", p)
-	f.op("ADDQ $%d, DI", 8*lanes)
-	f.op("ADDQ $%d, SI", 4*lanes)
-	f.op("SUBQ $%d, CX", lanes)
+	get(exp64Bias)
+	each(func(v int, x, n, p string) {
+		if s.lanes == 16 {
+			f.op("VCVTPD2QQ %s, %s", n, n)
+		} else {
+			f.op("VCVTPD2DQY %s, X%d", n, vectors+v)
+			f.op("VPMOVSXDQ X%d, %s", vectors+v, n)
+		}
+		f.op("VPADDQ %s, %s, %s", constant, n, n)
+		f.op("VPSLLQ $52, %s, %s", n, n)
+		f.op("VMULPD %s, %s, %s", n, p, p)
+		if s.lanes == 16 {
+			f.op("VMOVAPD.Z %s, K%d, %s", p, 1+v, p)
+		} else {
+			f.op("VANDPD %s, %s, %s", place(v), p, p)
+		}
+		f.op("VMOVUPD %s, %s", p, place(v))
+	})
+	f.op("ADDQ $%d, DI", 8*lanes*vectors)
+	f.op("ADDQ $%d, SI", 4*lanes*vectors)
+	f.op("SUBQ $%d, CX", lanes*vectors)
 	f.op("JNZ values")
 	f.op("VZEROUPPER")
 	f.op("RET")
