@@ -48,12 +48,13 @@ type linear struct {
 	rows    int
 	cut     cut
 	add     bool
+	shares  shares
 
 	rounding, tiling task
 }
 
 func newLinear(r *runner) *linear {
-	l := &linear{runner: r}
+	l := &linear{runner: r, shares: make(shares, r.pool.threads)}
 	l.work.run = l.runUnit
 	l.rounding.run = l.roundUnit
 	l.tiling.run = l.tileUnit
@@ -71,10 +72,14 @@ func (l *linear) run(c *operation, op *device.Linear, rows int) {
 	l.op, l.in, l.out, l.rows, l.add = c, l.buffers[op.In], l.buffers[op.Out], rows, op.Residual
 	l.cut = l.cutFor(c.weight, rows)
 	l.convert(c.weight, l.in, rows)
-	l.pool.run(ceil(rows, l.cut.rows)*ceil(c.weight.panels(), l.cut.panels), &l.work)
+	units := ceil(rows, l.cut.rows) * ceil(c.weight.panels(), l.cut.panels)
+	l.shares.deal(units)
+	l.pool.run(units, &l.work)
 }
 
-func (l *linear) runUnit(unit, worker int) {
+// runUnit does one of the units; which is the worker's matter, not the pool's.
+func (l *linear) runUnit(_, worker int) {
+	unit := l.shares.take(worker)
 	w := l.op.weight
 	groups := ceil(w.panels(), l.cut.panels)
 	first := unit / groups * l.cut.rows
