@@ -38,8 +38,7 @@ func TestTimeline(t *testing.T) {
 	defer loaded.Close()
 	fillCache(loaded)
 	r := loaded.(*runner)
-	names := map[*task]string{&r.linear.work: "linear", &r.attention.work: "attention", &r.head.work: "head", &r.head.read: "sampling", &r.head.part: "sampling",
-		&r.rowwise.embedding: "embed", &r.rowwise.normalising: "norm", &r.rowwise.gating: "silu", &r.rowwise.rotating: "rotary"}
+	names := taskNames(r)
 	var mutex sync.Mutex
 	var stretches []stretch
 	start := time.Now()
