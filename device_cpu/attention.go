@@ -35,7 +35,9 @@ type span struct {
 type attention struct {
 	*runner
 	kv         *kvKernel
+	rounded    roundedProduct // instead of kv, if it is not nil
 	cache      *kvCache
+	blockRows  int // most rows of a unit
 	valueWidth int // a head's values in whole panels
 
 	spans    []span
@@ -53,13 +55,14 @@ type attention struct {
 
 // attentionScratch is what one unit needs. A pair is a row and one of the query heads that share the KV head.
 type attentionScratch struct {
-	queries  []float32 // (pairs, headDim)
-	scores   []float32 // (tileRows, scoreWidth)
-	part     []float32 // (tileRows, valueWidth): one partition's weighted values
+	queries  []float32 // (pairs, queryWidth)
+	scores   []float32 // (pairs of a tile, scoreWidth)
+	part     []float32 // (pairs of a tile, valueWidth): one partition's weighted values
 	total    []float32 // (pairs, valueWidth)
 	state    []softmaxState
 	blocks   []*byte // see readBlocks
 	gathered []byte  // a partition's blocks where pages do not hold whole ones
+	rounded  roundedScratch
 }
 
 // softmaxState is the running maximum of the scaled scores and the sum of their exponentials relative to it.
@@ -79,15 +82,24 @@ func newAttention(r *runner) *attention {
 	c := r.kv
 	a := &attention{runner: r, cache: c, valueWidth: c.panels * panelWidth, kv: r.kernels.attention.of(c.dtype)}
 	a.work.run = a.runSpan
-	pairs := max(blockPairs, a.group())
+	a.rounded = r.roundedProduct()
+	rows, pairs := r.kernels.tileRows, blockPairs
+	if a.rounded != nil {
+		rows, pairs = a.rounded.most()
+	}
+	a.blockRows = max(pairs/a.group(), 1)
+	pairs = a.blockRows * a.group()
 	for range r.pool.threads {
 		w := attentionScratch{
-			queries: make([]float32, pairs*c.headDim),
-			scores:  make([]float32, r.kernels.tileRows*scoreWidth),
-			part:    make([]float32, r.kernels.tileRows*a.valueWidth),
+			queries: make([]float32, pairs*a.queryWidth()),
+			scores:  make([]float32, rows*scoreWidth),
+			part:    make([]float32, rows*a.valueWidth),
 			total:   make([]float32, pairs*a.valueWidth),
 			state:   make([]softmaxState, pairs),
 			blocks:  make([]*byte, 0, (1+c.panels)*partitionBlocks+lookBlocks),
+		}
+		if a.rounded != nil {
+			w.rounded = a.newRounded(pairs)
 		}
 		if c.lanes != keyTile {
 			w.gathered = make([]byte, partitionBlocks*c.read.bytes)
@@ -108,7 +120,7 @@ func (a *attention) partialRoom() int { return a.valueWidth + 2 }
 func (a *attention) plan(pieces []piece) {
 	a.spans, a.blocks = a.spans[:0], a.blocks[:0]
 	group := a.group()
-	blockRows := max(blockPairs/group, 1)
+	blockRows := a.blockRows
 	total := 0 // in rows of a partition
 	for i := range pieces {
 		p := &pieces[i]
@@ -163,12 +175,8 @@ func (a *attention) run(op *device.Attention, qkv, out buffer) {
 func (a *attention) runSpan(unit, worker int) {
 	s := &a.spans[unit]
 	w := &a.scratch[worker]
-	group, dim := a.group(), a.cache.headDim
-	pairs := s.rows * group
-	for i := range s.rows {
-		row := a.qkv.row(s.piece.row + s.first + i)
-		copy(w.queries[i*group*dim:][:group*dim], row[s.head*group*dim:])
-	}
+	pairs := s.rows * a.group()
+	a.takeQueries(s, w)
 	for pair := range pairs {
 		w.state[pair] = softmaxState{max: float32(math.Inf(-1))}
 	}
@@ -177,10 +185,24 @@ func (a *attention) runSpan(unit, worker int) {
 	}
 	if s.whole {
 		for pair := range pairs {
-			a.finish(s, pair, w.state[pair], w.total[pair*a.valueWidth:])
+			a.finish(s, pair, w.state[pair], w.total[pair*a.valueWidth:][:a.valueWidth])
 		}
 	} else if a.left[s.block].Add(-1) == 0 {
 		a.mergeBlock(s, w) // the last to come puts the block together
+	}
+}
+
+// takeQueries copies the queries of the span's pairs.
+func (a *attention) takeQueries(s *span, w *attentionScratch) {
+	group, dim, width := a.group(), a.cache.headDim, a.queryWidth()
+	for i := range s.rows {
+		row := a.qkv.row(s.piece.row + s.first + i)[s.head*group*dim:]
+		for head := range group {
+			copy(w.queries[(i*group+head)*width:][:dim], row[head*dim:])
+		}
+	}
+	if a.rounded != nil {
+		a.rounded.round(w.rounded.queries, w.queries, width, width, s.rows*group)
 	}
 }
 
@@ -189,10 +211,8 @@ func (a *attention) finish(s *span, pair int, state softmaxState, total []float3
 	group, dim := a.group(), a.cache.headDim
 	row := a.out.row(s.piece.row + s.first + pair/group)
 	out := row[(s.head*group+pair%group)*dim:][:dim]
-	inverse := 1 / state.sum
-	for d := range out {
-		out[d] = total[d] * inverse
-	}
+	a.kernels.attention.blend(total, total, 1/state.sum, 0)
+	copy(out, total)
 }
 
 // readBlocks lists the blocks of a partition in the order in which they are read: keys, then panel by panel of values. Behind
@@ -233,6 +253,10 @@ func (a *attention) runPartition(s *span, w *attentionScratch, number int) {
 	blocks := a.readBlocks(s, w, number, min(partition, last-base))
 	group := a.group()
 	before := max(base-s.piece.position-s.first, 0) // rows that end before the partition
+	if a.rounded != nil {
+		a.runRounded(s, w, number, blocks, before)
+		return
+	}
 	if group <= a.kernels.tileRows {
 		tile := a.kernels.tileRows / group
 		for row := before; row < s.rows; row += tile {
@@ -255,8 +279,8 @@ func (a *attention) runTile(s *span, w *attentionScratch, number, blocks, row, r
 	dim, width := a.cache.headDim, a.valueWidth
 	group := a.group()
 	first, pairs := row*group+head, rows*heads
-	seen := func(r int) int { return min(s.piece.position+s.first+r+1-number*partition, partition) }
-	a.kv.scores(w.scores, scoreWidth, w.queries[first*dim:], dim, w.blocks, ceil(seen(row+rows-1), keyTile), dim, pairs)
+	seen := func(r int) int { return a.seen(s, r, number) }
+	a.kv.scores(w.scores, scoreWidth, w.queries[first*a.queryWidth():], a.queryWidth(), w.blocks, ceil(seen(row+rows-1), keyTile), dim, pairs)
 	var states [maxTileRows]softmaxState
 	for pair := range pairs {
 		n := seen(row + pair/heads)
@@ -281,16 +305,25 @@ func (a *attention) runTile(s *span, w *attentionScratch, number, blocks, row, r
 		}
 	}
 	for pair := range pairs {
-		part := w.part[pair*width:][:width]
-		if s.whole {
-			a.merge(&w.state[first+pair], w.total[(first+pair)*width:][:width], states[pair], part)
-			continue
-		}
-		room := a.partialRoom()
-		at := a.partials[s.partial+(number*s.rows*group+first+pair)*room:][:room]
-		at[0], at[1] = states[pair].max, states[pair].sum
-		copy(at[2:], part)
+		a.add(s, w, number, first+pair, states[pair], w.part[pair*width:][:width])
 	}
+}
+
+// seen is how many positions of a partition a span's row sees; less than 1 if none.
+func (a *attention) seen(s *span, row, number int) int {
+	return min(s.piece.position+s.first+row+1-number*partition, partition)
+}
+
+// add adds a partition's weighted values of a pair to its total, or puts them among the partials.
+func (a *attention) add(s *span, w *attentionScratch, number, pair int, state softmaxState, part []float32) {
+	if s.whole {
+		a.merge(&w.state[pair], w.total[pair*a.valueWidth:][:a.valueWidth], state, part)
+		return
+	}
+	room := a.partialRoom()
+	at := a.partials[s.partial+(number*s.rows*a.group()+pair)*room:][:room]
+	at[0], at[1] = state.max, state.sum
+	copy(at[2:], part)
 }
 
 // merge adds a partition's state and weighted values to a total; an empty total (maximum -Inf) becomes the partition.

@@ -45,7 +45,11 @@ type kernels struct {
 	// largest returns the maximum, and a number that is NaN if a value is not finite.
 	largest func(x []float32) (max, check float32)
 
+	// rotate turns pairs of values by angles: low, high = low·cos − high·sin, high·cos + low·sin, each product rounded.
+	rotate func(low, high, cos, sin []float32)
+
 	attention attentionKernels
+	spread    spreadKernels
 	// weights is sample.Weights to the bit, for a number of logits that is a multiple of 32.
 	weights func(dst []float64, logits []float32, max, temperature float64)
 }

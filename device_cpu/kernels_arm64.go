@@ -9,7 +9,7 @@ var nativeVariants = []variant{{kernels: &kernels{
 	name: "neon", tileRows: 6,
 	tileBF16: tileBF16NEON, tileF16: tileF16NEON, tileF32: tileF32NEON,
 	softmax: softmaxNEON, silu: siluNEON, sumSquares: sumSquaresNEON, scale: scaleNEON, add: addNEON, largest: largestNEON,
-	attention: attentionNEON, weights: sample.Weights,
+	attention: attentionNEON, weights: sample.Weights, rotate: rotateGeneric, spread: spreadGeneric,
 }}}
 
 //go:noescape

@@ -23,7 +23,9 @@ var generic = kernels{
 	scale:      scaleGeneric,
 	add:        addGeneric,
 	largest:    largestGeneric,
+	rotate:     rotateGeneric,
 	attention:  genericAttention,
+	spread:     spreadGeneric,
 	weights:    sample.Weights,
 }
 
@@ -138,4 +140,12 @@ func largestGeneric(x []float32) (largest, check float32) {
 		check += v - v
 	}
 	return largest, check
+}
+
+func rotateGeneric(low, high, cos, sin []float32) {
+	for i, c := range cos[:len(low)] {
+		a, b, s := low[i], high[i], sin[i]
+		low[i] = float32(a*c) - float32(b*s)
+		high[i] = float32(b*c) + float32(a*s)
+	}
 }

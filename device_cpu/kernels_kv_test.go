@@ -26,14 +26,16 @@ func filledCache(r *rand.Rand, dtype tensor.DType, pageSize, dim, n int) (c *kvC
 }
 
 // listOf is the list of blocks of n positions, as readBlocks makes it.
-func listOf(c *kvCache, pages []int32, n int) []*byte {
+func listOf(c *kvCache, pages []int32, n int) []*byte { return listOfHead(c, pages, 0, n) }
+
+func listOfHead(c *kvCache, pages []int32, head, n int) []*byte {
 	blocks := ceil(n, keyTile)
 	var list []*byte
 	for i := range blocks {
 		if c.lanes == keyTile {
-			list = append(list, c.block(pages, 0, 0, i))
+			list = append(list, c.block(pages, 0, head, i))
 		} else {
-			list = append(list, c.gather(make([]byte, c.read.bytes), pages, 0, 0, i, n-i*keyTile))
+			list = append(list, c.gather(make([]byte, c.read.bytes), pages, 0, head, i, n-i*keyTile))
 		}
 	}
 	for panel := range c.panels {

@@ -38,6 +38,9 @@ type kvCache struct {
 	headDim  int
 	lanes    int // positions of a block: 16 or 1
 	panels   int // of a head's values, the last one filled up with zeros
+	// broken stands for the key and the value of a position whose value is not finite: NaN and 0. Whoever sees the position
+	// becomes NaN by its key; whoever does not may multiply its value by 0.
+	broken []float32
 
 	stored blockLayout // of blocks of as many positions as lanes
 	read   blockLayout // of blocks of 16
@@ -73,7 +76,10 @@ func (c *kvCache) layout(lanes int) blockLayout {
 
 func newKVCache(p *device.Program, dtype tensor.DType, pageSize, pages int) *kvCache {
 	c := &kvCache{dtype: dtype, pageSize: pageSize, pages: pages, layers: p.Layers, heads: p.KVHeads, headDim: p.HeadDim,
-		lanes: 1, panels: ceil(p.HeadDim, panelWidth)}
+		lanes: 1, panels: ceil(p.HeadDim, panelWidth), broken: make([]float32, 2*p.HeadDim)}
+	for i := range p.HeadDim {
+		c.broken[i] = float32(math.NaN())
+	}
 	if pageSize%keyTile == 0 {
 		c.lanes = keyTile
 	}
@@ -98,6 +104,10 @@ func (c *kvCache) head(page int32, layer, head int) []byte {
 // store writes a position's key and value.
 func (c *kvCache) store(page int32, offset, layer, head int, key, value []float32) {
 	block := &c.head(page, layer, head)[offset/c.lanes*c.stored.bytes]
+	key, value = key[:c.headDim], value[:c.headDim]
+	if c.dtype == tensor.BF16 && !finiteBF16(value) {
+		key, value = c.broken[:c.headDim], c.broken[c.headDim:]
+	}
 	c.storeKey(block, offset%c.lanes, key[:c.headDim])
 	for panel := range c.panels {
 		first := panel * panelWidth
@@ -150,6 +160,17 @@ func (c *kvCache) storeValue(block *byte, at, lane int, value []float32) {
 			out[j] = roundInt8(v * inverse)
 		}
 	}
+}
+
+// finiteBF16 reports whether values are finite as bfloat16 numbers.
+func finiteBF16(values []float32) bool {
+	for _, v := range values {
+		const exponent = 0x7f80
+		if tensor.Float32ToBF16(v)&exponent == exponent {
+			return false
+		}
+	}
+	return true
 }
 
 // int8Scale is the scale of a group and its inverse. A value that is not finite makes the scale one, and the group with it.

@@ -117,12 +117,11 @@ func (w *rowwise) rotaryStoreRow(row, _ int) {
 		if norm != nil {
 			w.normalise(x, x, norm, dim, op.Eps)
 		}
-		low, high := x[:half], x[half:]
-		for i, c := range cos {
-			a, b, s := low[i], high[i], sin[i]
-			low[i] = float32(a*c) - float32(b*s)
-			high[i] = float32(b*c) + float32(a*s)
+		whole := half / 16 * 16
+		if whole > 0 {
+			w.kernels.rotate(x[:whole], x[half:], cos, sin)
 		}
+		rotateGeneric(x[whole:half], x[half+whole:], cos[whole:], sin[whole:])
 	}
 	page, offset := w.place(row)
 	for head := range p.KVHeads {

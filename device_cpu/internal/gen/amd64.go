@@ -41,6 +41,7 @@ func writeAMD64(f *file, s isa) {
 	writeScale(f, s)
 	writeAdd(f, s)
 	writeMax(f, s)
+	writeRotate(f, s)
 }
 
 // writeQuantised writes the kernels of quantised weights.

@@ -2,77 +2,62 @@ package main
 
 import "math"
 
-// The exponential function as in Cephes' expf (Moshier): x = n·ln 2 + r, a polynomial in r, and 2ⁿ by the exponent's bits.
-var expConstants = []float64{
-	88, -87.3, // what x is limited to
-	math.Log2E, 0.693359375, -2.12194440e-4,
-	1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1,
-	1,
+// The exponential function: eˣ = 2ⁿ·2ʳ with n the whole number nearest to t = x·log₂ e, |r| ≤ ½, a polynomial in r, and 2ⁿ by the
+// exponent's bits. The polynomial is 1 at 0 and within 9.2e-8 of 2ʳ, relatively: the least that its degree allows (Lawson's
+// iteration on 4,001 Chebyshev points).
+var powerConstants = []float64{
+	87.3, -87.3, -126, // what x and t are limited to
+	math.Log2E,
+	0.0013264727247250213, 0.009671512688153992, 0.05550733743573885, 0.24022242084635043, 0.6931469775987168, 1,
 }
 
 const (
-	expHigh = iota
-	expLow
-	expLog2E
-	expLn2High
-	expLn2Low
-	expP0
-	expOne = expP0 + 6
+	powerHigh = iota
+	powerLow
+	powerLeast
+	powerLog2E
+	powerP0
+	powerOne = powerP0 + 5
 )
 
 func writeConstants(f *file, s isa) {
 	f.line("")
-	for i, c := range expConstants {
+	for i, c := range powerConstants {
 		f.line("DATA exp%s<>+%d(SB)/4, $0x%08x", s.suffix, 4*i, math.Float32bits(float32(c)))
 	}
-	f.line("GLOBL exp%s<>(SB), RODATA|NOPTR, $%d", s.suffix, 4*len(expConstants))
+	f.line("GLOBL exp%s<>(SB), RODATA|NOPTR, $%d", s.suffix, 4*len(powerConstants))
 }
 
 // loadConstants puts the constants into the registers from first on.
 func loadConstants(f *file, s isa, first int) {
-	for i := range expConstants {
-		if s.lanes == 8 && i >= 8 {
-			break // the rest is read from memory
-		}
+	for i := range powerConstants {
 		f.op("VBROADCASTSS exp%s<>+%d(SB), %s", s.suffix, 4*i, s.r(first+i))
 	}
 }
 
-// exp writes x = eˣ; n and p are scratch. The constants lie in the registers from first on; AVX2 has room for 8 of them and
-// reads the others into p's place, t.
-func exp(f *file, s isa, x, n, p, t string, first int) {
-	constant := func(i int) string {
-		if s.lanes == 8 && i >= 8 {
-			f.op("VBROADCASTSS exp%s<>+%d(SB), %s", s.suffix, 4*i, t)
-			return t
-		}
-		return s.r(first + i)
-	}
-	// The second operand wins where one is NaN: x stays NaN.
-	f.op("VMINPS %s, %s, %s", x, constant(expHigh), x)
-	f.op("VMAXPS %s, %s, %s", x, constant(expLow), x)
-	f.op("VMULPS %s, %s, %s", x, constant(expLog2E), n)
+// round writes n = t, rounded to a whole number.
+func round(f *file, s isa, t, n string) {
 	if s.lanes == 16 {
-		f.op("VRNDSCALEPS $0, %s, %s", n, n)
+		f.op("VRNDSCALEPS $0, %s, %s", t, n)
 	} else {
-		f.op("VROUNDPS $0, %s, %s", n, n)
+		f.op("VROUNDPS $0, %s, %s", t, n)
 	}
-	f.op("VFNMADD231PS %s, %s, %s", n, constant(expLn2High), x)
-	f.op("VFNMADD231PS %s, %s, %s", n, constant(expLn2Low), x)
-	f.op("VMOVAPS %s, %s", constant(expP0), p)
-	for i := 1; i < 6; i++ {
-		f.op("VFMADD213PS %s, %s, %s", constant(expP0+i), x, p)
+}
+
+// power writes x = 2ⁿ·2ˣ; p is scratch, n is lost. The constants lie in the registers from first on.
+func power(f *file, s isa, x, n, p string, first int) {
+	constant := func(i int) string { return s.r(first + i) }
+	f.op("VMOVAPS %s, %s", constant(powerP0), p)
+	for i := powerP0 + 1; i <= powerOne; i++ {
+		f.op("VFMADD213PS %s, %s, %s", constant(i), x, p)
 	}
-	f.op("VMULPS %s, %s, %s", x, p, p)
-	f.op("VFMADD213PS %s, %s, %s", x, x, p)
-	f.op("VADDPS %s, %s, %s", constant(expOne), p, p)
 	if s.lanes == 16 {
 		f.op("VSCALEFPS %s, %s, %s", n, p, x)
 		return
 	}
 	f.op("VCVTPS2DQ %s, %s", n, n)
 	f.op("VPSLLD $23, %s, %s", n, n)
-	f.op("VPADDD %s, %s, %s", constant(expOne), n, n)
+	f.op("VPADDD %s, %s, %s", constant(powerOne), n, n)
 	f.op("VMULPS %s, %s, %s", n, p, x)
 }
 
@@ -114,16 +99,21 @@ func writeSoftmax(f *file, s isa) {
 	fold(f, s, "VMAXPS")
 	f.op("VMOVSS X0, max+32(FP)")
 	f.op("VBROADCASTSS X0, %s", s.r(5))
-	f.op("VBROADCASTSS scale+24(FP), %s", s.r(6))
-	loadConstants(f, s, 8)
+	const constants = 6
+	loadConstants(f, s, constants)
+	f.op("VBROADCASTSS scale+24(FP), %s", s.r(4))
+	f.op("VMULPS %s, %s, %s", s.r(constants+powerLog2E), s.r(4), s.r(4))
 	f.op("%s %s, %s, %s", s.xor, s.r(0), s.r(0), s.r(0))
 	f.op("MOVQ s_base+0(FP), DI")
 	f.op("MOVQ s_len+8(FP), CX")
 	loop(f, s, "exponentials", []string{"DI"}, func() {
 		f.op("VMOVUPS (DI), %s", s.r(1))
 		f.op("VSUBPS %s, %s, %s", s.r(5), s.r(1), s.r(1))
-		f.op("VMULPS %s, %s, %s", s.r(6), s.r(1), s.r(1))
-		exp(f, s, s.r(1), s.r(2), s.r(3), s.r(4), 8)
+		f.op("VMULPS %s, %s, %s", s.r(4), s.r(1), s.r(1))
+		f.op("VMAXPS %s, %s, %s", s.r(1), s.r(constants+powerLeast), s.r(1)) // the first operand wins where one is NaN: x stays NaN
+		round(f, s, s.r(1), s.r(2))
+		f.op("VSUBPS %s, %s, %s", s.r(2), s.r(1), s.r(1))
+		power(f, s, s.r(1), s.r(2), s.r(3), constants)
 		f.op("VMOVUPS %s, (DI)", s.r(1))
 		f.op("VADDPS %s, %s, %s", s.r(1), s.r(0), s.r(0))
 	})
@@ -140,17 +130,23 @@ func writeSiLU(f *file, s isa) {
 	f.op("MOVQ out_len+8(FP), CX")
 	f.op("MOVQ gate_base+24(FP), SI")
 	f.op("MOVQ up_base+48(FP), BX")
-	loadConstants(f, s, 8)
-	f.op("VBROADCASTSS exp%s<>+%d(SB), %s", s.suffix, 4*expOne, s.r(6))
+	const constants = 6
+	loadConstants(f, s, constants)
 	loop(f, s, "values", []string{"DI", "SI", "BX"}, func() {
-		f.op("VMOVUPS (SI), %s", s.r(0))
-		f.op("%s %s, %s, %s", s.xor, s.r(1), s.r(1), s.r(1))
-		f.op("VSUBPS %s, %s, %s", s.r(0), s.r(1), s.r(1))
-		exp(f, s, s.r(1), s.r(2), s.r(3), s.r(4), 8)
-		f.op("VADDPS %s, %s, %s", s.r(6), s.r(1), s.r(1))
-		f.op("VDIVPS %s, %s, %s", s.r(1), s.r(0), s.r(0))
-		f.op("VMULPS (BX), %s, %s", s.r(0), s.r(0))
-		f.op("VMOVUPS %s, (DI)", s.r(0))
+		gate, t, n, p := s.r(0), s.r(1), s.r(2), s.r(3)
+		f.op("VMOVUPS (SI), %s", gate)
+		f.op("%s %s, %s, %s", s.xor, t, t, t)
+		f.op("VSUBPS %s, %s, %s", gate, t, t)
+		f.op("VMINPS %s, %s, %s", t, s.r(constants+powerHigh), t)
+		f.op("VMAXPS %s, %s, %s", t, s.r(constants+powerLow), t)
+		f.op("VMULPS %s, %s, %s", s.r(constants+powerLog2E), t, n)
+		round(f, s, n, n)
+		f.op("VFMSUB132PS %s, %s, %s", s.r(constants+powerLog2E), n, t) // t·log₂ e − n, rounded once
+		power(f, s, t, n, p, constants)
+		f.op("VADDPS %s, %s, %s", s.r(constants+powerOne), t, t)
+		f.op("VDIVPS %s, %s, %s", t, gate, gate)
+		f.op("VMULPS (BX), %s, %s", gate, gate)
+		f.op("VMOVUPS %s, (DI)", gate)
 	})
 	f.op("VZEROUPPER")
 	f.op("RET")
@@ -199,6 +195,32 @@ func writeAdd(f *file, s isa) {
 		f.op("VMOVUPS (SI), %s", s.r(0))
 		f.op("VADDPS (DI), %s, %s", s.r(0), s.r(0))
 		f.op("VMOVUPS %s, (DI)", s.r(0))
+	})
+	f.op("VZEROUPPER")
+	f.op("RET")
+}
+
+// rotate: the twin is rotateGeneric, to the bit.
+func writeRotate(f *file, s isa) {
+	f.text("rotate"+s.suffix, 96)
+	f.op("MOVQ low_base+0(FP), DI")
+	f.op("MOVQ low_len+8(FP), CX")
+	f.op("MOVQ high_base+24(FP), SI")
+	f.op("MOVQ cos_base+48(FP), BX")
+	f.op("MOVQ sin_base+72(FP), DX")
+	loop(f, s, "values", []string{"DI", "SI", "BX", "DX"}, func() {
+		f.op("VMOVUPS (DI), %s", s.r(0))
+		f.op("VMOVUPS (SI), %s", s.r(1))
+		f.op("VMOVUPS (BX), %s", s.r(2))
+		f.op("VMOVUPS (DX), %s", s.r(3))
+		f.op("VMULPS %s, %s, %s", s.r(2), s.r(0), s.r(4))
+		f.op("VMULPS %s, %s, %s", s.r(3), s.r(1), s.r(5))
+		f.op("VSUBPS %s, %s, %s", s.r(5), s.r(4), s.r(4))
+		f.op("VMULPS %s, %s, %s", s.r(2), s.r(1), s.r(1))
+		f.op("VMULPS %s, %s, %s", s.r(3), s.r(0), s.r(0))
+		f.op("VADDPS %s, %s, %s", s.r(0), s.r(1), s.r(1))
+		f.op("VMOVUPS %s, (DI)", s.r(4))
+		f.op("VMOVUPS %s, (SI)", s.r(1))
 	})
 	f.op("VZEROUPPER")
 	f.op("RET")

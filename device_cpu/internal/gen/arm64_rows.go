@@ -1,5 +1,25 @@
 package main
 
+import "math"
+
+// The exponential function as in Cephes' expf (Moshier): x = n·ln 2 + r, a polynomial in r, and 2ⁿ by the exponent's bits.
+var expConstants = []float64{
+	88, -87.3, // what x is limited to
+	math.Log2E, 0.693359375, -2.12194440e-4,
+	1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1,
+	1,
+}
+
+const (
+	expHigh = iota
+	expLow
+	expLog2E
+	expLn2High
+	expLn2Low
+	expP0
+	expOne = expP0 + 6
+)
+
 // neonConstants puts the exponential's constants into V16 to V27.
 func neonConstants(f *file) {
 	f.op("MOVD $expNEON<>(SB), R6")
