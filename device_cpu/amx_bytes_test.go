@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"minisgl/device_cpu/internal/layout"
 	"minisgl/tensor"
@@ -119,6 +120,25 @@ func TestByteTileCuts(t *testing.T) {
 		r.rounded.data = r.rounded.data[:m.shape().stride]
 		if r.roundedFor(m, rows).tiles {
 			t.Errorf("%d rows are made tiles, for which there is no room", rows)
+		}
+	}
+}
+
+// Tiles are used from where they are faster on: where other kernels unpack weights, or need two tiles of their own, or never.
+func TestByteTilesFrom(t *testing.T) {
+	k := genericQuantised
+	k.fewRows, k.rows = 2, 8
+	k.dot = func([]float32, int, []int16, []float32, int, []byte, int, []float32, int, int, int, int, int) {
+		time.Sleep(10 * time.Microsecond)
+	}
+	for _, c := range []struct{ slow, want int }{{0, 5}, {8, 9}, {16, math.MaxInt}} { // slow: up to so many rows
+		tiles := byteTiles{dot: [2]dotTiles{func(_ []float32, _ int, _ []byte, _ int, _ []byte, _ int, _ []float32, _, rows, _, _ int, _ []int32) {
+			if rows <= c.slow {
+				time.Sleep(time.Millisecond)
+			}
+		}}}
+		if got := k.with(tiles).tiles.from(); got != c.want {
+			t.Errorf("slow up to %d rows: from %d, want %d", c.slow, got, c.want)
 		}
 	}
 }

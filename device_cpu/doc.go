@@ -10,7 +10,8 @@
 // Quantised weights keep their bits (internal/layout): their inputs become 16-bit numbers, so that a block's products add up to a
 // whole number in any order, and blocks follow in ascending order (kernels_quantised.go). Whoever loads a program may ask for
 // bfloat16 inputs of bfloat16 weights (kernels_pairs.go). Path amx multiplies bfloat16 weights in tiles, in an order of sums of
-// its own that depends on rows as little (amx.go).
+// its own that depends on rows as little (amx.go), and many rows of quantised ones in tiles of bytes, with the bits of the other
+// paths (amx_bytes.go).
 //
 // A step runs in pieces of at most slabRows rows through the whole program (step.go), which bounds the memory for activations.
 // Each operation is cut into units that threads take one by one (pool.go). The LM head and sampling are one (head.go).
