@@ -46,7 +46,7 @@ func TestEval(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantKeys(t, "the report", report, "timestamp_utc", "model_path", "device", "kernels", "goldens", "goldens_dtype", "num_sequences", "num_positions",
-			"limits", "batch_invariant", "passes", "gate_failures", "gate_passed")
+			"limits", "batch_invariant", "goldens_perplexity", "passes", "gate_failures", "gate_passed")
 		if report["gate_passed"] != (test.code == 0) {
 			t.Errorf("%s: the report says %v", test.device, report["gate_passed"])
 		}

@@ -117,8 +117,11 @@ func TestMeasure(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			p := g.measure("alone", scores{test.got})
 			if p.Tokens != 6 || math.Abs(p.MeanError-test.mean) > 1e-12 || p.MaxError != test.largest || p.P99Error > p.MaxError ||
-				p.MaxRegret != test.regret || p.ArgmaxDiffers != test.differs {
+				p.MaxRegret != test.regret || p.ArgmaxDiffers != test.differs || p.SequencesDiffer != min(test.differs, 1) {
 				t.Errorf("measured %+v", p)
+			}
+			if want := math.Exp(-float64(test.got[0].Logprob+test.got[1].Logprob) / 2); math.Abs(p.Perplexity-want) > 1e-12*want {
+				t.Errorf("perplexity %v, want %v", p.Perplexity, want)
 			}
 			for what, check := range map[string]struct {
 				place    *Place

@@ -13,6 +13,8 @@ import (
 	"math"
 	"os"
 
+	"gonum.org/v1/gonum/floats"
+
 	"minisgl"
 )
 
@@ -115,6 +117,15 @@ func (g *Goldens) Positions() (n int) {
 		n += len(g.Sequences[i].Logprobs)
 	}
 	return n
+}
+
+// perplexity is the exponential of the mean negative log-probability of the sequences' own tokens.
+func (g *Goldens) perplexity() float64 {
+	sum := 0.0
+	for i := range g.Sequences {
+		sum += floats.Sum(g.Sequences[i].Logprobs)
+	}
+	return math.Exp(-sum / float64(g.Positions()))
 }
 
 // Limits are what the figures of a pass may be at most. Nil: no limit of its own.

@@ -20,13 +20,17 @@ type Pass struct {
 	Name          string  `json:"name"`
 	Duration      float64 `json:"duration_s"`
 	Tokens        int     `json:"tokens"`         // log-probabilities compared
+	Perplexity    float64 `json:"perplexity"`     // of the sequences' own tokens, by our log-probabilities
 	ArgmaxDiffers int     `json:"argmax_differs"` // positions where our likeliest token is another one
-	MaxRegret     float64 `json:"max_regret"`
-	MeanError     float64 `json:"mean_error"`
-	P99Error      float64 `json:"p99_error"`
-	MaxError      float64 `json:"max_error"`
-	WorstRegret   *Place  `json:"worst_regret"` // null: none
-	WorstError    *Place  `json:"worst_error"`
+	// SequencesDiffer is the number of sequences with such positions. Where sequences are what the other implementation says to prompts, always
+	// the likeliest token, these are the prompts to which we say something else.
+	SequencesDiffer int     `json:"sequences_differ"`
+	MaxRegret       float64 `json:"max_regret"`
+	MeanError       float64 `json:"mean_error"`
+	P99Error        float64 `json:"p99_error"`
+	MaxError        float64 `json:"max_error"`
+	WorstRegret     *Place  `json:"worst_regret"` // null: none
+	WorstError      *Place  `json:"worst_error"`
 	// Identical says that all results are those of the first pass to the bit; Differs is where they first are not.
 	Identical bool   `json:"identical"`
 	Differs   *Place `json:"differs"`
@@ -54,8 +58,10 @@ type scores [][]minisgl.Token
 func (g *Goldens) measure(name string, got scores) Pass {
 	p := Pass{Name: name}
 	var errors []float64
+	var logprobs float64
 	for i := range g.Sequences {
 		s := &g.Sequences[i]
+		differed := p.ArgmaxDiffers
 		for k, ours := range got[i] {
 			place := Place{Sequence: i, Position: s.First + k}
 			note := func(token int32, our, golden float64, listed bool) {
@@ -70,6 +76,7 @@ func (g *Goldens) measure(name string, got scores) Pass {
 					p.MaxError, p.WorstError = e, &at
 				}
 			}
+			logprobs += float64(ours.Logprob)
 			note(ours.ID, float64(ours.Logprob), s.Logprobs[k], true)
 			for n, token := range s.TopIDs[k] {
 				our, listed := find(ours, token)
@@ -77,7 +84,11 @@ func (g *Goldens) measure(name string, got scores) Pass {
 			}
 			p.regret(place, ours, s.TopIDs[k], s.TopLogprobs[k])
 		}
+		if p.ArgmaxDiffers > differed {
+			p.SequencesDiffer++
+		}
 	}
+	p.Perplexity = math.Exp(-logprobs / float64(g.Positions()))
 	slices.Sort(errors)
 	n := len(errors)
 	p.Tokens, p.MeanError, p.P99Error = n, floats.Sum(errors)/float64(n), errors[min(int(float64(n)*0.99), n-1)]

@@ -23,6 +23,7 @@ type Report struct {
 	GoldensDType   string   `json:"goldens_dtype"`
 	NumSequences   int      `json:"num_sequences"`
 	NumPositions   int      `json:"num_positions"`
+	Perplexity     float64  `json:"goldens_perplexity"` // of the sequences, by the goldens
 	Limits         Limits   `json:"limits"`
 	BatchInvariant bool     `json:"batch_invariant"`
 	Passes         []Pass   `json:"passes"`
@@ -45,7 +46,7 @@ func Run(ctx context.Context, llm *minisgl.LLM, g *Goldens, o Options) (*Report,
 	info := llm.DeviceInfo()
 	r := &Report{
 		TimestampUTC: time.Now().UTC().Format("2006-01-02T15:04:05.000000-07:00"), ModelPath: llm.Options().Model, Device: info.Name, Kernels: info.Kernels,
-		GoldensDType: g.DType, NumSequences: len(g.Sequences), NumPositions: g.Positions(), Limits: o.Limits, BatchInvariant: o.BatchInvariant,
+		GoldensDType: g.DType, NumSequences: len(g.Sequences), NumPositions: g.Positions(), Perplexity: g.perplexity(), Limits: o.Limits, BatchInvariant: o.BatchInvariant,
 		GateFailures: []string{},
 	}
 	if err := g.fits(llm); err != nil {
@@ -111,9 +112,10 @@ func (r *Report) gate(p *Pass, wantIdentical bool) {
 func (r *Report) Print(w io.Writer) {
 	title := map[bool]string{true: "True", false: "False"}
 	fmt.Fprintf(w, "eval_passed=%s\n", title[r.GatePassed])
+	fmt.Fprintf(w, "goldens_perplexity=%.5g\n", r.Perplexity)
 	for _, p := range r.Passes {
-		fmt.Fprintf(w, "pass=%s mean_error=%.3g p99_error=%.3g max_error=%.3g max_regret=%.3g argmax_differs=%d identical=%s\n", p.Name, p.MeanError,
-			p.P99Error, p.MaxError, p.MaxRegret, p.ArgmaxDiffers, title[p.Identical])
+		fmt.Fprintf(w, "pass=%s perplexity=%.5g mean_error=%.3g p99_error=%.3g max_error=%.3g max_regret=%.3g argmax_differs=%d sequences_differ=%d identical=%s\n",
+			p.Name, p.Perplexity, p.MeanError, p.P99Error, p.MaxError, p.MaxRegret, p.ArgmaxDiffers, p.SequencesDiffer, title[p.Identical])
 	}
 }
 

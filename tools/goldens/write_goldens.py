@@ -27,6 +27,8 @@ def arguments():
     p.add_argument("--out", required=True, type=pathlib.Path, help="FILE.json or FILE.json.gz")
     p.add_argument("--dtype", choices=["float32", "float64"], default="float64", help="arithmetic (default %(default)s)")
     p.add_argument("--texts", type=pathlib.Path, help="texts to score, separated by lines that hold only ---")
+    p.add_argument("--continued", type=pathlib.Path, metavar="JSON",
+                   help="prompts with what follows them (prompts[].prompt_ids and .tokens); only the latter is scored")
     p.add_argument("--random", type=int, default=0, metavar="N", help="random token sequences to score")
     p.add_argument("--lengths", default="16:128", metavar="LOW:HIGH", help="of the random sequences (default %(default)s)")
     p.add_argument("--seed", type=int, default=0, help="of the random sequences")
@@ -36,23 +38,26 @@ def arguments():
     p.add_argument("--limit", action="append", default=[], metavar="NAME=VALUE",
                    help="a limit for the file: max_regret, max_mean_error, max_p99_error, max_error")
     a = p.parse_args()
-    if not a.texts and not a.random:
-        p.error("nothing to score: give --texts, --random or both")
+    if not a.texts and not a.continued and not a.random:
+        p.error("nothing to score: give --texts, --continued or --random")
     if not 1 <= a.top <= 128 or a.first < 1:
         p.error("--top is in [1, 128] and --first at least 1")
     return a
 
 
 def sequences(a, vocab):
-    """The token sequences to score, before --greedy."""
+    """The token sequences to score, before --greedy, and the index of the first token to score in each."""
     if a.texts:
         tokenizer = transformers.AutoTokenizer.from_pretrained(a.model, revision=a.revision)
         for text in a.texts.read_text(encoding="utf-8").split("\n---\n"):
-            yield tokenizer(text)["input_ids"]
+            yield tokenizer(text)["input_ids"], a.first
+    if a.continued:
+        for p in json.loads(a.continued.read_text(encoding="utf-8"))["prompts"]:
+            yield p["prompt_ids"] + p["tokens"], len(p["prompt_ids"])
     rng = random.Random(a.seed)
     low, high = map(int, a.lengths.split(":"))
     for _ in range(a.random):
-        yield [rng.randrange(vocab) for _ in range(rng.randint(low, high))]
+        yield [rng.randrange(vocab) for _ in range(rng.randint(low, high))], a.first
 
 
 @torch.inference_mode()
@@ -87,11 +92,11 @@ def main():
     model = transformers.AutoModelForCausalLM.from_pretrained(
         a.model, revision=a.revision, dtype=getattr(torch, a.dtype), attn_implementation="eager").eval()
     scored = []
-    for tokens in sequences(a, model.config.vocab_size):
+    for tokens, first in sequences(a, model.config.vocab_size):
         tokens = continued(model, tokens, a.greedy)
-        if len(tokens) <= a.first:
-            raise SystemExit(f"sequence {len(scored)} has {len(tokens)} tokens, --first {a.first} leaves none to score")
-        scored.append(score(model, tokens, a.first, a.top))
+        if len(tokens) <= first:
+            raise SystemExit(f"sequence {len(scored)} has {len(tokens)} tokens, --first {first} leaves none to score")
+        scored.append(score(model, tokens, first, a.top))
         print(f"sequence {len(scored) - 1}: {len(tokens)} tokens", flush=True)
     content = {
         "format": FORMAT,
