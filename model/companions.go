@@ -1,11 +1,13 @@
 package model
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
+	"strconv"
 
 	"minisgl/internal/mapped"
 	"minisgl/model/chat"
@@ -13,7 +15,16 @@ import (
 	"minisgl/tensor/gguf"
 )
 
-const tokenizerConfigName = "tokenizer_config.json"
+const (
+	tokenizerName       = "tokenizer.json"
+	tokenizerConfigName = "tokenizer_config.json"
+)
+
+// endKeys are GGUF's keys of tokens that end an answer.
+var endKeys = []string{"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"}
+
+// turnEnds are tokens that end a turn of a chat, which GGUF files often do not name: at most one of several.
+var turnEnds = []string{"<|im_end|>", "<|endoftext|>", "<|eot_id|>"}
 
 // tokenIDs is a field that holds an id, a list of ids or null.
 type tokenIDs []int
@@ -63,6 +74,7 @@ func (t *chatTemplates) UnmarshalJSON(text []byte) error {
 type tokenizerConfig struct {
 	BOS          specialToken  `json:"bos_token"`
 	EOS          specialToken  `json:"eos_token"`
+	Pad          specialToken  `json:"pad_token"`
 	ChatTemplate chatTemplates `json:"chat_template"`
 }
 
@@ -77,7 +89,6 @@ type generationConfig struct {
 
 // readCompanions reads what lies beside the weights: tokenizer, chat template and generation defaults, each of which may be missing.
 func (c *Checkpoint) readCompanions(fsys fs.FS, configText []byte) error {
-	var special, config tokenizerConfig
 	var generation generationConfig
 	var own struct {
 		EOSTokenID tokenIDs `json:"eos_token_id"`
@@ -85,18 +96,12 @@ func (c *Checkpoint) readCompanions(fsys fs.FS, configText []byte) error {
 	if err := json.Unmarshal(configText, &own); err != nil {
 		return fmt.Errorf("%s: %w", mapped.Shown(fsys, configName), err)
 	}
-	for name, into := range map[string]any{
-		"special_tokens_map.json": &special, tokenizerConfigName: &config, "generation_config.json": &generation,
-	} {
-		if err := readJSON(fsys, name, into); err != nil {
-			return err
-		}
+	if err := readJSON(fsys, "generation_config.json", &generation); err != nil {
+		return err
 	}
-	if config.BOS == "" {
-		config.BOS = special.BOS
-	}
-	if config.EOS == "" {
-		config.EOS = special.EOS
+	config, err := readTokenizerConfig(fsys)
+	if err != nil {
+		return err
 	}
 	if err := c.readTokenizer(fsys); err != nil {
 		return err
@@ -112,6 +117,18 @@ func (c *Checkpoint) readCompanions(fsys fs.FS, configText []byte) error {
 	c.stopAt(generation.EOSTokenID...)
 	c.stopAtTokens(string(config.EOS))
 	return nil
+}
+
+// readTokenizerConfig reads tokenizer_config.json and, for what it does not name, special_tokens_map.json.
+func readTokenizerConfig(fsys fs.FS) (config tokenizerConfig, err error) {
+	var special tokenizerConfig
+	if err = readJSON(fsys, "special_tokens_map.json", &special); err == nil {
+		err = readJSON(fsys, tokenizerConfigName, &config)
+	}
+	config.BOS = cmp.Or(config.BOS, special.BOS)
+	config.EOS = cmp.Or(config.EOS, special.EOS)
+	config.Pad = cmp.Or(config.Pad, special.Pad)
+	return config, err
 }
 
 // readJSON leaves into as it is if there is no such file.
@@ -130,8 +147,7 @@ func readJSON(fsys fs.FS, name string, into any) error {
 }
 
 func (c *Checkpoint) readTokenizer(fsys fs.FS) error {
-	const name = "tokenizer.json"
-	text, err := fs.ReadFile(fsys, name)
+	text, err := fs.ReadFile(fsys, tokenizerName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -142,7 +158,7 @@ func (c *Checkpoint) readTokenizer(fsys fs.FS) error {
 		err = c.checkTokenizer()
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", mapped.Shown(fsys, name), err)
+		return fmt.Errorf("%s: %w", mapped.Shown(fsys, tokenizerName), err)
 	}
 	return nil
 }
@@ -178,6 +194,12 @@ func templateSource(fsys fs.FS, config tokenizerConfig) (source, name string, er
 
 // readGGUFCompanions reads from a GGUF file's metadata what readCompanions reads from files.
 func (c *Checkpoint) readGGUFCompanions(m gguf.Metadata) error {
+	c.Defaults = ggufDefaults(m)
+	for _, key := range endKeys {
+		if id, ok := m.Int(key); ok {
+			c.stopAt(id)
+		}
+	}
 	words, ok := m["tokenizer.ggml.tokens"].([]string)
 	if !ok {
 		return nil
@@ -200,15 +222,26 @@ func (c *Checkpoint) readGGUFCompanions(m gguf.Metadata) error {
 		if err != nil {
 			return fmt.Errorf("tokenizer.chat_template: %w", err)
 		}
-		// Files often name one of several ends of a turn only.
-		c.stopAtTokens("<|im_end|>", "<|endoftext|>", "<|eot_id|>")
-	}
-	for _, key := range []string{"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"} {
-		if id, ok := m.Int(key); ok {
-			c.stopAt(id)
-		}
+		c.stopAtTokens(turnEnds...)
 	}
 	return nil
+}
+
+// ggufDefaults reads the general.sampling.* keys. They are float32; what is meant are the decimals that generation_config.json had.
+func ggufDefaults(m gguf.Metadata) (d Defaults) {
+	for key, into := range map[string]**float64{
+		"temp": &d.Temperature, "top_p": &d.TopP, "min_p": &d.MinP, "penalty_repeat": &d.RepetitionPenalty,
+	} {
+		if value, ok := m.Float("general.sampling." + key); ok {
+			if decimal, err := strconv.ParseFloat(strconv.FormatFloat(value, 'g', -1, 32), 64); err == nil {
+				*into = &decimal
+			}
+		}
+	}
+	if k, ok := m.Int("general.sampling.top_k"); ok {
+		d.TopK = &k
+	}
+	return d
 }
 
 // stopAt adds stop ids. Those that the model cannot produce are left out.

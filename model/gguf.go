@@ -34,6 +34,7 @@ func openGGUF(fsys fs.FS, name string, o Options) (_ *Checkpoint, err error) {
 		c.Config.DType = w.random.dtype
 	} else {
 		w.tensors = file.Tensors
+		c.source = ggufSource{file}
 		if c.Config.Architecture == "llama" {
 			w.tensors = unpermuted(file.Tensors, &c.Config)
 		}

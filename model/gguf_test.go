@@ -27,6 +27,8 @@ func weightsOf(p *device.Program) map[string][]*tensor.Tensor {
 			out[op.Label()] = op.Weight.Parts
 		case *device.Linear:
 			out[op.Label()] = slices.Concat(op.Weight.Parts, op.Bias.Parts)
+		case *device.RotaryStore:
+			out[op.Label()] = slices.Concat(op.QNorm.Parts, op.KNorm.Parts)
 		case *device.LMHead:
 			out[op.Label()] = op.Weight.Parts
 		}

@@ -1,6 +1,6 @@
 // Package model turns checkpoints into programs: it reads a folder as Hugging Face transformers saves it or a GGUF file,
 // checks that configuration and tensors agree, and writes the model down as a device.Program, with the tokenizer, the
-// chat template and the stop ids that belong to it.
+// chat template and the stop ids that belong to it. WriteGGUF writes a checkpoint to a GGUF file, quantised or not.
 package model
 
 import (
@@ -33,7 +33,8 @@ type Checkpoint struct {
 	StopIDs  []int32
 	Defaults Defaults
 
-	files []io.Closer
+	files  []io.Closer
+	source source // for WriteGGUF; nil: random weights
 }
 
 // Defaults are what generation_config.json proposes; nil fields are not named there.
@@ -113,7 +114,7 @@ func (c *Checkpoint) Close() error {
 	for _, f := range c.files {
 		errs = append(errs, f.Close())
 	}
-	c.files = nil
+	c.files, c.source = nil, nil
 	return errors.Join(errs...)
 }
 
@@ -180,6 +181,7 @@ func openTransformers(fsys fs.FS, o Options) (_ *Checkpoint, err error) {
 		}
 		c.files = append(c.files, set)
 		w.tensors = set.Tensors
+		c.source = folderSource{fsys, w}
 	}
 	if err := c.build(w); err != nil {
 		return nil, fmt.Errorf("%s: %w", mapped.Shown(fsys, "."), err)

@@ -23,9 +23,6 @@ func ToGGUF(data []byte, size int) (meta map[string]any, notes []string, err err
 	if err == nil {
 		meta, notes, err = f.toGGUF(t, max(size, t.Vocab()))
 	}
-	if err == nil {
-		_, err = FromGGUF(meta)
-	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("tokenizer.json: %w", err)
 	}
