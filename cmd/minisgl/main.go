@@ -27,6 +27,7 @@ type cli struct {
 	Chat         chatCmd         `cmd:"" help:"Chat at the terminal; an empty line ends."`
 	Smoke        smokeCmd        `cmd:"" help:"Load a model, answer one prompt and sum up: does it work here?"`
 	Pull         pullCmd         `cmd:"" help:"Download a model into the local cache."`
+	Quantize     quantizeCmd     `cmd:"" help:"Write a model to one GGUF file, its weights quantised."`
 	Info         infoCmd         `cmd:"" help:"Show the machine's features, the kernels chosen and the devices."`
 	Bench        benchCmd        `cmd:"" help:"Measure this engine or a server, and compare with others."`
 	ReleaseGate  releaseGateCmd  `cmd:"" help:"Hold reports of bench, token-parity and shadow mode against limits."`
