@@ -6,13 +6,12 @@ import "github.com/klauspost/cpuid/v2"
 
 var nativeVariants = []variant{
 	{
-		kernels: &kernels{
-			name: "avx2", tileRows: 6,
-			tileBF16: tileBF16AVX2, tileF16: tileF16AVX2, tileF32: tileF32AVX2, quantised: &avx2Quantised,
-			softmax: softmaxAVX2, silu: siluAVX2, sumSquares: sumSquaresAVX2, scale: scaleAVX2, add: addAVX2, largest: largestAVX2,
-			attention: attentionAVX2, weights: weightsAVX2, rotate: rotateAVX2, spread: spreadGeneric,
-		},
-		features: features(cpuid.AVX2, cpuid.FMA3, cpuid.F16C),
+		kernels:  avx2("avx2", &avx2Quantised),
+		features: features(avx2Features...),
+	},
+	{
+		kernels:  avx2("avxvnni", &avxVNNIQuantised),
+		features: features(append(avx2Features, cpuid.AVXVNNI)...),
 	},
 	{
 		kernels:  avx512("avx512", &avx2Quantised),
@@ -26,6 +25,17 @@ var nativeVariants = []variant{
 		kernels:  amx(),
 		features: amxFeatures(),
 	},
+}
+
+var avx2Features = []cpuid.FeatureID{cpuid.AVX2, cpuid.FMA3, cpuid.F16C}
+
+func avx2(name string, quantised *quantisedKernels) *kernels {
+	return &kernels{
+		name: name, tileRows: 6,
+		tileBF16: tileBF16AVX2, tileF16: tileF16AVX2, tileF32: tileF32AVX2, quantised: quantised,
+		softmax: softmaxAVX2, silu: siluAVX2, sumSquares: sumSquaresAVX2, scale: scaleAVX2, add: addAVX2, largest: largestAVX2,
+		attention: attentionAVX2, weights: weightsAVX2, rotate: rotateAVX2, spread: spreadGeneric,
+	}
 }
 
 var avx512Features = []cpuid.FeatureID{cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512VL, cpuid.AVX512DQ, cpuid.FMA3}

@@ -6,15 +6,17 @@
 
 #include <signal.h>
 #include <stddef.h>
+#include <string.h>
 #include <ucontext.h>
 #include <xmmintrin.h>
 
 static __thread struct state tiles;
 static struct sigaction before;
 
-// An instruction of AMX: VEX with three bytes, map 0F38, 128 bits, W0 (volume 2, section 2.3).
+// An instruction of AMX or AVX-VNNI: VEX with three bytes, map 0F38, W0 (volume 2, section 2.3).
 struct instruction {
 	int prefix; // 0, or 1 to 3 for 66, F3, F2
+	bool wide;  // 256 bits instead of 128
 	uint8_t opcode;
 	bool memory;
 	int reg, rm, v; // fields; rm of registers only
@@ -34,10 +36,11 @@ static int32_t displacement(const uint8_t *code, int bytes) {
 
 static bool decode(struct instruction *in, const greg_t *g) {
 	const uint8_t *start = (const uint8_t *)g[REG_RIP], *code = start;
-	if (code[0] != 0xc4 || (code[1] & 0x1f) != 2 || (code[2] & 0x84) != 0) return false;
+	if (code[0] != 0xc4 || (code[1] & 0x1f) != 2 || (code[2] & 0x80) != 0) return false;
 	int r = ~code[1] >> 4 & 8, x = ~code[1] >> 3 & 8, b = ~code[1] >> 2 & 8;
 	in->v = ~code[2] >> 3 & 15;
 	in->prefix = code[2] & 3;
+	in->wide = (code[2] & 4) != 0;
 	in->opcode = code[3];
 	uint8_t modrm = code[4];
 	code += 5;
@@ -95,11 +98,35 @@ static bool execute(const struct instruction *in) {
 	return false;
 }
 
+// A signal's frame has the registers as XSAVE wrote them (volume 1, section 13.4), 256-bit ones in two parts.
+enum { FEATURES = 512, UPPER_HALVES = 1 << 2, LOWER = 160, UPPER = 576 };
+
+// add_products is VPDPWSSD on 256-bit registers.
+static bool add_products(uint8_t *frame, int sums, int left, int right) {
+	uint64_t *features = (uint64_t *)(frame + FEATURES);
+	if ((*features & UPPER_HALVES) == 0) { // all zero, and not written
+		memset(frame + UPPER, 0, 16 * 16);
+		*features |= UPPER_HALVES;
+	}
+	for (int half = LOWER; half == LOWER || half == UPPER; half += UPPER - LOWER) {
+		uint32_t *sum = (uint32_t *)(frame + half + 16 * sums);
+		const int16_t *a = (const int16_t *)(frame + half + 16 * left), *b = (const int16_t *)(frame + half + 16 * right);
+		for (int i = 0; i < 4; i++) sum[i] += (uint32_t)(a[2 * i] * b[2 * i]) + (uint32_t)(a[2 * i + 1] * b[2 * i + 1]);
+	}
+	return true;
+}
+
+// execute_wide returns false for what is not VPDPWSSD on registers.
+static bool execute_wide(const struct instruction *in, uint8_t *frame) {
+	return in->opcode == 0x52 && in->prefix == P66 && !in->memory && add_products(frame, in->reg, in->v, in->rm);
+}
+
 static void handle(int number, siginfo_t *info, void *context) {
 	greg_t *g = ((ucontext_t *)context)->uc_mcontext.gregs;
 	struct instruction in;
 	_mm_setcsr(FLUSHING); // the system restores the thread's own
-	if (decode(&in, g) && execute(&in)) {
+	uint8_t *frame = (uint8_t *)((ucontext_t *)context)->uc_mcontext.fpregs;
+	if (decode(&in, g) && (in.wide ? execute_wide(&in, frame) : execute(&in))) {
 		g[REG_RIP] += in.length;
 		return;
 	}

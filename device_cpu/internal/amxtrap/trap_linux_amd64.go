@@ -1,8 +1,8 @@
 //go:build amxtrap
 
-// Package amxtrap executes the instructions of AMX on processors that do not have them, so that tests run the assembly of
-// package cpu everywhere. It handles the signal that such an instruction raises and does to the thread's tiles what Intel's
-// manual says; what the processor would refuse still ends the process. An instruction takes some ten microseconds. Only tests
+// Package amxtrap executes the instructions of AMX, and VPDPWSSD of AVX-VNNI, on processors that do not have them, so that tests
+// run the assembly of package cpu everywhere. It handles the signal that such an instruction raises and does to the thread's
+// tiles and registers what Intel's manual says; what the processor would refuse still ends the process. An instruction takes some ten microseconds. Only tests
 // with the build tag amxtrap use it. It needs AVX512F.
 package amxtrap
 

@@ -84,6 +84,36 @@ func execute(t *testing.T, config *[64]byte, memory []byte, instructions ...[]by
 	run(page, unsafe.Pointer(config), unsafe.Pointer(&memory[0]), 64)
 }
 
+// VPDPWSSD adds two products of signed numbers to each sum, whatever overflows.
+func TestAddProducts(t *testing.T) {
+	if cpuid.CPU.Supports(cpuid.AVXVNNI) {
+		t.Log("this processor has the instruction itself")
+	}
+	r := rand.New(rand.NewPCG(5, 2))
+	const sums, left, right = 0, 8, 16 // places in memory
+	memory := make([]int32, 24)
+	for i := range memory {
+		memory[i] = int32(r.Uint32())
+	}
+	lowest := int32(-1 << 15)
+	memory[left], memory[right] = lowest<<16|lowest&0xffff, lowest<<16|lowest&0xffff
+	var want [8]int32
+	for i := range want {
+		a, b := memory[left+i], memory[right+i]
+		want[i] = memory[sums+i] + int32(int16(a))*int32(int16(b)) + (a>>16)*(b>>16)
+	}
+	execute(t, config(), unsafe.Slice((*byte)(unsafe.Pointer(&memory[0])), 4*len(memory)),
+		[]byte{0xc5, 0x7e, 0x6f, 0x0e},                   // vmovdqu ymm9, [rsi]
+		[]byte{0xc5, 0xfe, 0x6f, 0x56, 0x20},             // vmovdqu ymm2, [rsi + 32]
+		[]byte{0xc5, 0x7e, 0x6f, 0x5e, 0x40},             // vmovdqu ymm11, [rsi + 64]
+		[]byte{0xc4, 0x42, 0x6d, 0x52, 0xcb},             // vpdpwssd ymm9, ymm2, ymm11
+		[]byte{0xc5, 0x7e, 0x7f, 0x0e, 0xc5, 0xf8, 0x77}, // vmovdqu [rsi], ymm9; vzeroupper
+	)
+	if got := [8]int32(memory[sums:]); got != want {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
 // The sums of bfloat16 pairs: the terms of one row and one output, what the sum is before, and what it becomes.
 func TestDotBF16(t *testing.T) {
 	huge, tiny := float32(1<<24), float32(math.Ldexp(1, -100))

@@ -20,9 +20,10 @@ type isa struct {
 }
 
 var (
-	avx512 = isa{"AVX512", "Z", 16, 14, "VPXORD", "VPANDD", "VPORD", "VMOVDQU32", false}
-	avx2   = isa{"AVX2", "Y", 8, 6, "VPXOR", "VPAND", "VPOR", "VMOVDQU", false}
-	vnni   = isa{"VNNI", "Z", 16, 0, "VPXORD", "VPANDD", "VPORD", "VMOVDQU32", true}
+	avx512  = isa{"AVX512", "Z", 16, 14, "VPXORD", "VPANDD", "VPORD", "VMOVDQU32", false}
+	avx2    = isa{"AVX2", "Y", 8, 6, "VPXOR", "VPAND", "VPOR", "VMOVDQU", false}
+	vnni    = isa{"VNNI", "Z", 16, 0, "VPXORD", "VPANDD", "VPORD", "VMOVDQU32", true}
+	avxVNNI = isa{"AVXVNNI", "Y", 8, 0, "VPXOR", "VPAND", "VPOR", "VMOVDQU", true}
 )
 
 func (s isa) r(i int) string { return fmt.Sprintf("%s%d", s.reg, i) }
@@ -47,7 +48,9 @@ func writeAMD64(f *file, s isa) {
 // writeQuantised writes the kernels of quantised weights.
 func writeQuantised(f *file, s isa) {
 	for i := range layout.Formats {
-		writeUnpack(f, s, &layout.Formats[i])
+		if s != avxVNNI { // which unpacks as AVX2 does
+			writeUnpack(f, s, &layout.Formats[i])
+		}
 		writeFew(f, s, &layout.Formats[i])
 	}
 	writeDot(f, s)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 
 	"minisgl/device_cpu/internal/layout"
 )
@@ -124,7 +125,7 @@ func writeDotPart(f *file, s isa, rows int, outputs []int, label string) {
 						f.op("VPBROADCASTD %d%s, %s", 4*pair, rowAddress(r), x)
 					}
 					if s.vnni {
-						f.op("VPDPWSSD %s, %s, %s", weights(v), x, sum(r, v))
+						s.addProducts(f, weights(v), x, sum(r, v))
 						continue
 					}
 					f.op("VPMADDWD %s, %s, %s", weights(v), x, product)
@@ -172,6 +173,25 @@ func writeDotPart(f *file, s isa, rows int, outputs []int, label string) {
 	f.op("ADDQ R15, BX")
 	f.op("DECQ CX")
 	f.op("JNZ block%s", label)
+}
+
+// addProducts writes VPDPWSSD, which adds the products of pairs of 16-bit numbers to sums. Go's assembler has the form of
+// AVX-512 only; that of AVX-VNNI is VEX.256.66.0F38.W0 52 (Intel's manual, volume 2).
+func (s isa) addProducts(f *file, a, b, sum string) {
+	if s.lanes == 16 {
+		f.op("VPDPWSSD %s, %s, %s", a, b, sum)
+		return
+	}
+	number := func(register string) byte {
+		n, err := strconv.Atoi(register[1:])
+		if err != nil {
+			panic(err)
+		}
+		return byte(n)
+	}
+	m, v, d := number(a), number(b), number(sum)
+	f.op("BYTE $0xc4; BYTE $0x%02x; BYTE $0x%02x; BYTE $0x52; BYTE $0x%02x // VPDPWSSD %s, %s, %s",
+		^d>>3&1<<7|1<<6|^m>>3&1<<5|2, ^v&15<<3|1<<2|1, 3<<6|d&7<<3|m&7, a, b, sum)
 }
 
 // broadcast fills a register with a 32-bit number.

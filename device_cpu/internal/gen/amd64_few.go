@@ -77,7 +77,7 @@ func writeFewRows(f *file, u *unpacker, rows int) {
 					for r := range rows {
 						f.op("VPBROADCASTD %s, %s", at("SI", r, 8*(2*p+i)+4*pair), u.x)
 						if u.vnni {
-							f.op("VPDPWSSD %s, %s, %s", weights, u.x, chain(r, v, pair))
+							u.addProducts(f, weights, u.x, chain(r, v, pair))
 						} else {
 							f.op("VPMADDWD %s, %s, %s", weights, u.x, u.x)
 							f.op("VPADDD %s, %s, %s", u.x, sum(r, v), sum(r, v))
