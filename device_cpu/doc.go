@@ -1,5 +1,5 @@
 // Package cpu runs programs on the processor, with SIMD kernels in assembly where it has them and in plain Go where it does
-// not. It registers itself as device "cpu"; "cpu+generic", "cpu+avx2", "cpu+avx512", "cpu+avx512vnni", "cpu+amx" and, on
+// not. It registers itself as device "cpu"; "cpu+generic", "cpu+avx2", "cpu+avxvnni", "cpu+avx512", "cpu+avx512vnni", "cpu+amx" and, on
 // arm64, "cpu+neon" force a path.
 //
 // Weights are packed once, at Load, into panels of 32 outputs that all kernels read (pack.go). Every matrix product, attention
