@@ -17,6 +17,7 @@ type evalCmd struct {
 	MaxP99Error    *float64 `name:"max-p99-error" placeholder:"X" help:"Limit on its 99th percentile, else 0.3."`
 	MaxError       *float64 `placeholder:"X" help:"Limit on the largest distance, else 1."`
 	BatchInvariant bool     `default:"true" negatable:"" help:"Fail if a result in a batch differs by a bit from the result alone."`
+	Once           bool     `help:"Only the first pass: how accurate, not whether results stay the same in a batch."`
 	modelFlags
 }
 
@@ -38,6 +39,7 @@ func (c *evalCmd) Run(ctx context.Context, io streams) error {
 	report, err := eval.Run(ctx, llm, goldens, eval.Options{
 		Limits:         limits.Or(goldens.Limits).Or(eval.DefaultLimits()),
 		BatchInvariant: c.BatchInvariant,
+		Once:           c.Once,
 		Progress:       func(line string) { fmt.Fprintln(io.err, line) },
 	})
 	if err != nil {

@@ -22,6 +22,7 @@ func TestEval(t *testing.T) {
 		{"faulty:1+scale", nil, 1, []string{"\neval_passed=False\n"}, []string{"\naccuracy gate failed:\n- alone: max_regret ", "\n- alone: max_error ",
 			"sequence ", "position ", "token ", "ours ", "golden "}},
 		{"cpu", []string{"--max-error", "1e-9"}, 1, nil, []string{"\naccuracy gate failed:\n- alone: max_error ", " > max 1e-09 (sequence "}},
+		{"faulty+crowd", []string{"--once"}, 0, []string{"\neval_passed=True\n", "\npass=alone "}, nil},
 		{"faulty+crowd", []string{"--no-batch-invariant"}, 0, []string{"\neval_passed=True\n", "identical=False"}, nil},
 	} {
 		out := filepath.Join(t.TempDir(), "eval.json")

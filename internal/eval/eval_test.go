@@ -96,6 +96,9 @@ func TestMeasure(t *testing.T) {
 	token := func(id int32, logprob float32, top ...device.TokenLogprob) minisgl.Token {
 		return minisgl.Token{ID: id, Logprob: logprob, Top: top}
 	}
+	diverge := func(golden, ours float64) float64 { // of one of two positions
+		return (math.Exp(golden)*(golden-ours) - math.Exp(golden) + math.Exp(ours)) / 2
+	}
 	top := func(id int32, logprob float32) device.TokenLogprob {
 		return device.TokenLogprob{Token: id, Logprob: logprob}
 	}
@@ -105,20 +108,24 @@ func TestMeasure(t *testing.T) {
 		mean, largest, regret      float64
 		differs                    int
 		worstPosition, worstRegret int // 0: none
+		divergence                 float64
 	}{
-		{"equal", []minisgl.Token{token(5, -1, top(5, -1), top(7, -1.5)), token(6, -4, top(7, -0.5), top(8, -1))}, 0, 0, 0, 0, 0, 0},
-		{"one is off", []minisgl.Token{token(5, -1, top(5, -1), top(7, -1.5)), token(6, -4, top(7, -0.5), top(8, -1.75))}, 0.75 / 6, 0.75, 0, 0, 2, 0},
-		{"another choice", []minisgl.Token{token(5, -1.5, top(7, -1), top(5, -1.5)), token(6, -4, top(7, -0.5), top(8, -1))}, 0.25, 0.5, 0.5, 1, 1, 1},
+		{"equal", []minisgl.Token{token(5, -1, top(5, -1), top(7, -1.5)), token(6, -4, top(7, -0.5), top(8, -1))}, 0, 0, 0, 0, 0, 0, 0},
+		{"one is off", []minisgl.Token{token(5, -1, top(5, -1), top(7, -1.5)), token(6, -4, top(7, -0.5), top(8, -1.75))}, 0.75 / 6, 0.75, 0, 0, 2, 0, diverge(-1, -1.75)},
+		{"another choice", []minisgl.Token{token(5, -1.5, top(7, -1), top(5, -1.5)), token(6, -4, top(7, -0.5), top(8, -1))}, 0.25, 0.5, 0.5, 1, 1, 1, diverge(-1, -1.5) + diverge(-1.5, -1)},
 		{"a choice that is not listed: at least the last one's", []minisgl.Token{token(5, -1, top(5, -1), top(7, -1.5)), token(6, -4, top(3, -0.25), top(7, -0.5))},
-			0, 0, 0.5, 1, 0, 2},
+			0, 0, 0.5, 1, 0, 2, 0},
 		{"a listed token that we do not have is at most as likely as our last", []minisgl.Token{token(5, -1, top(5, -1), top(4, -1.75)),
-			token(6, -4, top(7, -0.5), top(8, -1))}, 0.25 / 6, 0.25, 0, 0, 1, 0},
+			token(6, -4, top(7, -0.5), top(8, -1))}, 0.25 / 6, 0.25, 0, 0, 1, 0, diverge(-1.5, -1.75)},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := g.measure("alone", scores{test.got})
 			if p.Tokens != 6 || math.Abs(p.MeanError-test.mean) > 1e-12 || p.MaxError != test.largest || p.P99Error > p.MaxError ||
 				p.MaxRegret != test.regret || p.ArgmaxDiffers != test.differs || p.SequencesDiffer != min(test.differs, 1) {
 				t.Errorf("measured %+v", p)
+			}
+			if math.Abs(p.Divergence-test.divergence) > 1e-12 {
+				t.Errorf("divergence %v, want %v", p.Divergence, test.divergence)
 			}
 			if want := math.Exp(-float64(test.got[0].Logprob+test.got[1].Logprob) / 2); math.Abs(p.Perplexity-want) > 1e-12*want {
 				t.Errorf("perplexity %v, want %v", p.Perplexity, want)

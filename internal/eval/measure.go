@@ -17,10 +17,13 @@ import (
 // least that it can be off by counts. A regret is what choosing our likeliest token costs at a position: the golden
 // log-probability of the golden choice minus that of ours, 0 where both choose the same.
 type Pass struct {
-	Name          string  `json:"name"`
-	Duration      float64 `json:"duration_s"`
-	Tokens        int     `json:"tokens"`         // log-probabilities compared
-	Perplexity    float64 `json:"perplexity"`     // of the sequences' own tokens, by our log-probabilities
+	Name       string  `json:"name"`
+	Duration   float64 `json:"duration_s"`
+	Tokens     int     `json:"tokens"`     // log-probabilities compared
+	Perplexity float64 `json:"perplexity"` // of the sequences' own tokens, by our log-probabilities
+	// Divergence is the mean over positions of Σ p·ln(p/q) - p + q over the listed tokens, p golden and q ours: Kullback and Leibler's (1951) if all
+	// tokens are listed, and else as much of it as these tokens account for.
+	Divergence    float64 `json:"divergence"`
 	ArgmaxDiffers int     `json:"argmax_differs"` // positions where our likeliest token is another one
 	// SequencesDiffer is the number of sequences with such positions. Where sequences are what the other implementation says to prompts, always
 	// the likeliest token, these are the prompts to which we say something else.
@@ -59,6 +62,7 @@ func (g *Goldens) measure(name string, got scores) Pass {
 	p := Pass{Name: name}
 	var errors []float64
 	var logprobs float64
+	positions := float64(g.Positions())
 	for i := range g.Sequences {
 		s := &g.Sequences[i]
 		differed := p.ArgmaxDiffers
@@ -80,7 +84,11 @@ func (g *Goldens) measure(name string, got scores) Pass {
 			note(ours.ID, float64(ours.Logprob), s.Logprobs[k], true)
 			for n, token := range s.TopIDs[k] {
 				our, listed := find(ours, token)
-				note(token, our, s.TopLogprobs[k][n], listed)
+				golden := s.TopLogprobs[k][n]
+				note(token, our, golden, listed)
+				if listed || golden > our {
+					p.Divergence += (math.Exp(golden)*(golden-our) - math.Exp(golden) + math.Exp(our)) / positions
+				}
 			}
 			p.regret(place, ours, s.TopIDs[k], s.TopLogprobs[k])
 		}
@@ -88,7 +96,7 @@ func (g *Goldens) measure(name string, got scores) Pass {
 			p.SequencesDiffer++
 		}
 	}
-	p.Perplexity = math.Exp(-logprobs / float64(g.Positions()))
+	p.Perplexity = math.Exp(-logprobs / positions)
 	slices.Sort(errors)
 	n := len(errors)
 	p.Tokens, p.MeanError, p.P99Error = n, floats.Sum(errors)/float64(n), errors[min(int(float64(n)*0.99), n-1)]
