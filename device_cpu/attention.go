@@ -60,6 +60,7 @@ type attentionScratch struct {
 	part     []float32 // (pairs of a tile, valueWidth): one partition's weighted values
 	total    []float32 // (pairs, valueWidth)
 	state    []softmaxState
+	factors  []float32 // (mostMerged + 16)
 	blocks   []*byte // see readBlocks
 	gathered []byte  // a partition's blocks where pages do not hold whole ones
 	rounded  roundedScratch
@@ -96,6 +97,7 @@ func newAttention(r *runner) *attention {
 			part:    make([]float32, rows*a.valueWidth),
 			total:   make([]float32, pairs*a.valueWidth),
 			state:   make([]softmaxState, pairs),
+			factors: make([]float32, mostMerged+16),
 			blocks:  make([]*byte, 0, (1+c.panels)*partitionBlocks+lookBlocks),
 		}
 		if a.rounded != nil {
@@ -175,18 +177,13 @@ func (a *attention) run(op *device.Attention, qkv, out buffer) {
 func (a *attention) runSpan(unit, worker int) {
 	s := &a.spans[unit]
 	w := &a.scratch[worker]
-	pairs := s.rows * a.group()
 	a.takeQueries(s, w)
-	for pair := range pairs {
-		w.state[pair] = softmaxState{max: float32(math.Inf(-1))}
-	}
+	clear(w.state)
 	for p := s.from; p < s.to; p++ {
 		a.runPartition(s, w, p)
 	}
 	if s.whole {
-		for pair := range pairs {
-			a.finish(s, pair, w.state[pair], w.total[pair*a.valueWidth:][:a.valueWidth])
-		}
+		a.finish(s, w)
 	} else if a.left[s.block].Add(-1) == 0 {
 		a.mergeBlock(s, w) // the last to come puts the block together
 	}
@@ -206,13 +203,15 @@ func (a *attention) takeQueries(s *span, w *attentionScratch) {
 	}
 }
 
-// finish writes a pair's output.
-func (a *attention) finish(s *span, pair int, state softmaxState, total []float32) {
-	group, dim := a.group(), a.cache.headDim
-	row := a.out.row(s.piece.row + s.first + pair/group)
-	out := row[(s.head*group+pair%group)*dim:][:dim]
-	a.kernels.attention.blend(total, total, 1/state.sum, 0)
-	copy(out, total)
+// finish writes the outputs of the span's pairs.
+func (a *attention) finish(s *span, w *attentionScratch) {
+	group, dim, width := a.group(), a.cache.headDim, a.valueWidth
+	for pair := range s.rows * group {
+		row := a.out.row(s.piece.row + s.first + pair/group)
+		out, total := row[(s.head*group+pair%group)*dim:][:dim], w.total[pair*width:][:width]
+		a.kernels.attention.blend(total, total, 1/w.state[pair].sum, 0)
+		copy(out, total)
+	}
 }
 
 // readBlocks lists the blocks of a partition in the order in which they are read: keys, then panel by panel of values. Behind
@@ -252,7 +251,7 @@ func (a *attention) runPartition(s *span, w *attentionScratch, number int) {
 	last := s.piece.position + s.first + s.rows // the first position behind the span's last row's own
 	blocks := a.readBlocks(s, w, number, min(partition, last-base))
 	group := a.group()
-	before := max(base-s.piece.position-s.first, 0) // rows that end before the partition
+	before := a.before(s, number)
 	if a.rounded != nil {
 		a.runRounded(s, w, number, blocks, before)
 		return
@@ -304,9 +303,12 @@ func (a *attention) runTile(s *span, w *attentionScratch, number, blocks, row, r
 			}
 		}
 	}
-	for pair := range pairs {
-		a.add(s, w, number, first+pair, states[pair], w.part[pair*width:][:width])
-	}
+	a.addTile(s, w, number, first, states[:pairs], w.part)
+}
+
+// before is how many of the span's rows end before a partition.
+func (a *attention) before(s *span, number int) int {
+	return max(number*partition-s.piece.position-s.first, 0)
 }
 
 // seen is how many positions of a partition a span's row sees; less than 1 if none.
@@ -314,46 +316,68 @@ func (a *attention) seen(s *span, row, number int) int {
 	return min(s.piece.position+s.first+row+1-number*partition, partition)
 }
 
-// add adds a partition's weighted values of a pair to its total, or puts them among the partials.
-func (a *attention) add(s *span, w *attentionScratch, number, pair int, state softmaxState, part []float32) {
+// addTile adds a partition's weighted values of some pairs to their totals, or puts them among the partials.
+func (a *attention) addTile(s *span, w *attentionScratch, number, first int, states []softmaxState, parts []float32) {
+	width := a.valueWidth
 	if s.whole {
-		a.merge(&w.state[pair], w.total[pair*a.valueWidth:][:a.valueWidth], state, part)
+		a.merge(w, first, states, parts, width)
 		return
 	}
 	room := a.partialRoom()
-	at := a.partials[s.partial+(number*s.rows*a.group()+pair)*room:][:room]
-	at[0], at[1] = state.max, state.sum
-	copy(at[2:], part)
+	at := a.partials[s.partial+(number*s.rows*a.group()+first)*room:]
+	for i, state := range states {
+		at := at[i*room:][:room]
+		at[width], at[width+1] = state.max, state.sum
+		copy(at, parts[i*width:][:width])
+	}
 }
 
-// merge adds a partition's state and weighted values to a total; an empty total (maximum -Inf) becomes the partition.
-func (a *attention) merge(total *softmaxState, sum []float32, part softmaxState, values []float32) {
-	switch {
-	case total.sum == 0:
-		*total = part
-		copy(sum, values)
-	case part.max > total.max:
-		factor := float32(math.Exp(float64(total.max - part.max)))
-		a.kernels.attention.blend(sum, values, factor, 1)
-		*total = softmaxState{part.max, float32(total.sum*factor) + part.sum}
-	default:
-		factor := float32(math.Exp(float64(part.max - total.max)))
-		a.kernels.attention.blend(sum, values, 1, factor)
-		total.sum += float32(part.sum * factor)
+// mostMerged is the most pairs that are merged at once.
+const mostMerged = 2 * maxTileRows
+
+// merge adds a partition's states and weighted values, stride apart, to the totals of pairs from first on; an empty total (sum 0)
+// becomes the partition. The pairs' factors are computed together.
+func (a *attention) merge(w *attentionScratch, first int, parts []softmaxState, values []float32, stride int) {
+	width, totals, factors := a.valueWidth, w.state[first:], w.factors[:roundUp(len(parts)+1, 16)]
+	clear(factors) // of which one stays 0, the largest
+	for i, part := range parts {
+		if d := -float32(math.Abs(float64(totals[i].max - part.max))); d <= 0 { // not NaN
+			factors[i] = max(d, -math.MaxFloat32)
+		}
+	}
+	a.kernels.softmax(factors, 1)
+	for i, part := range parts {
+		total, sum, value := &totals[i], w.total[(first+i)*width:][:width], values[i*stride:][:width]
+		switch factor := factors[i]; {
+		case total.sum == 0:
+			*total = part
+			copy(sum, value)
+		case part.max > total.max:
+			a.kernels.attention.blend(sum, value, factor, 1)
+			*total = softmaxState{part.max, float32(total.sum*factor) + part.sum}
+		default:
+			a.kernels.attention.blend(sum, value, 1, factor)
+			total.sum += float32(part.sum * factor)
+		}
 	}
 }
 
 // mergeBlock merges the partials of a block that several units computed.
 func (a *attention) mergeBlock(s *span, w *attentionScratch) {
-	pairs, room := s.rows*a.group(), a.partialRoom()
-	for pair := range pairs {
-		var state softmaxState
-		total := w.total[:a.valueWidth]
-		row := s.piece.position + s.first + pair/a.group()
-		for number := range row/partition + 1 {
-			at := a.partials[s.partial+(number*pairs+pair)*room:][:room]
-			a.merge(&state, total, softmaxState{at[0], at[1]}, at[2:])
+	group, room, width := a.group(), a.partialRoom(), a.valueWidth
+	pairs := s.rows * group
+	last := s.piece.position + s.first + s.rows - 1
+	for number := range last/partition + 1 {
+		for first := a.before(s, number) * group; first < pairs; first += mostMerged {
+			n := min(mostMerged, pairs-first)
+			parts := a.partials[s.partial+(number*pairs+first)*room:]
+			var states [mostMerged]softmaxState
+			for i := range n {
+				state := parts[i*room+width:]
+				states[i] = softmaxState{state[0], state[1]}
+			}
+			a.merge(w, first, states[:n], parts, room)
 		}
-		a.finish(s, pair, state, total)
 	}
+	a.finish(s, w)
 }

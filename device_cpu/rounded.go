@@ -45,7 +45,7 @@ func (r *runner) roundedProduct() roundedProduct {
 // pairRows are products by pairs of inputs.
 type pairRows struct{ *pairKernels }
 
-func (p pairRows) most() (rows, unit int)    { return p.rows, 8 * p.rows }
+func (p pairRows) most() (rows, unit int)    { return p.rows, 16 * p.rows }
 func (p pairRows) strides() (pair, half int) { return 2 * panelWidth, panelWidth }
 func (p pairRows) at(row, inputs int) int    { return row * p.stride(inputs) }
 
@@ -148,9 +148,8 @@ func (a *attention) runRounded(s *span, w *attentionScratch, number, blocks, bef
 		}
 		a.rounded.round(w.rounded.weights, w.scores, scoreWidth, panels*panelWidth, n)
 		a.rounded.multiply(w.part, width, w.rounded.weights, w.rounded.values, partition*panelWidth, a.cache.panels, panels*panelWidth, n)
-		for pair := max(before*group-first, 0); pair < n; pair++ {
-			a.add(s, w, number, first+pair, states[pair], w.part[pair*width:][:width])
-		}
+		skip := max(before*group-first, 0)
+		a.addTile(s, w, number, first+skip, states[skip:n], w.part[skip*width:])
 	}
 }
 
