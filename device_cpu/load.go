@@ -19,6 +19,7 @@ type operation struct {
 	vector []float32 // bias or norm weight, filled up to whole panels
 	qNorm  []float32
 	kNorm  []float32
+	gate   *device.GatedSiLU // that a linear operation computes, too: see gated.go
 }
 
 func (d *cpuDevice) Load(p *device.Program, o device.LoadOptions) (device.Runner, error) {

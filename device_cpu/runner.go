@@ -40,6 +40,7 @@ type runner struct {
 	angles   [2][]float64
 
 	linear    *linear
+	gated     *gated
 	attention *attention
 	rowwise   *rowwise
 	head      *head

@@ -92,6 +92,7 @@ func (r *runner) allocate() {
 		}
 	}
 	r.linear = newLinear(r)
+	r.gated = newGated(r.linear)
 	r.attention = newAttention(r)
 	r.rowwise = newRowwise(r)
 	r.head = newHead(r)
@@ -179,6 +180,11 @@ func (r *runner) rotate() {
 // runOps runs the operations [from, to) on the first rows of their buffers.
 func (r *runner) runOps(from, to int, tokens []int32, rows int) {
 	for i := from; i < to && rows > 0; i++ {
+		if r.ops[i].gate != nil && rows > gatedRows && !r.trace.on() {
+			r.gated.run(&r.ops[i], rows)
+			i++
+			continue
+		}
 		r.runOp(i, tokens, rows)
 		r.trace.tap(i, r.buffers, rows)
 	}
