@@ -27,6 +27,19 @@ for name, places in halves.items():
     tensors[name + ".values"] = gguf.quants.dequantize(blocks.reshape(1, -1), kind).reshape(-1)
 save_file(tensors, here / "dequantise.safetensors")
 
+# Rows as weights have them, and blocks of zeros, of halves between two steps, of one large value, of the smallest numbers.
+rows = random.normal(0, 0.02, (60, 32)).astype(numpy.float32)
+odd = numpy.zeros((4, 32), dtype=numpy.float32)
+odd[1] = (numpy.arange(32) - 15.5) * 127 / 15.5
+odd[1, :16] = numpy.arange(16) - 7.5
+odd[2, 7], odd[2, 8:] = -3000, numpy.linspace(-190, 190, 24)
+odd[3] = numpy.arange(32) * 1e-6
+rows = numpy.concatenate([rows, odd])
+quantised = {"values": rows}
+for kind in (gguf.GGMLQuantizationType.Q8_0, gguf.GGMLQuantizationType.Q4_0):
+    quantised[kind.name] = gguf.quants.quantize(rows, kind).reshape(-1)
+save_file(quantised, here / "quantise.safetensors")
+
 
 def checksum(name, values):
     print(name, hashlib.sha256(values.tobytes()).hexdigest())
