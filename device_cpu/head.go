@@ -27,9 +27,10 @@ type head struct {
 	chosen  []int32
 	plain   [headRows]bool // the row only wants its largest logit
 	units   [][]candidate  // of each unit: a candidate of each row
-	scratch [][]float32    // of each worker: (headRows, scratchStride)
-	rest    []int32        // rows that are not plain, and are read by a thread each
-	shared  []int32        // and those that all threads read together
+	shares  shares
+	scratch [][]float32 // of each worker: (headRows, scratchStride)
+	rest    []int32     // rows that are not plain, and are read by a thread each
+	shared  []int32     // and those that all threads read together
 	alone   []sample.Workspace
 	all     sample.Workspace
 }
@@ -45,7 +46,7 @@ type candidate struct {
 const headStride = headPanels*panelWidth + cacheLine/4
 
 func newHead(r *runner) *head {
-	h := &head{runner: r}
+	h := &head{runner: r, shares: make(shares, r.pool.threads)}
 	h.work.run = h.runUnit
 	h.read.run = func(unit, worker int) { h.readRow(int(h.rest[unit]), &h.alone[worker]) }
 	h.alone = make([]sample.Workspace, r.pool.threads)
@@ -94,6 +95,7 @@ func (h *head) run(c *operation, op *device.LMHead, s *device.Step, chosen []int
 		}
 	}
 	h.shareRows()
+	h.shares.deal(len(h.units))
 	h.pool.run(len(h.units), &h.work)
 	for k, output := range chosen {
 		if h.plain[k] {
@@ -127,7 +129,8 @@ func (h *head) shareRows() {
 	}
 }
 
-func (h *head) runUnit(unit, worker int) {
+func (h *head) runUnit(_, worker int) {
+	unit := h.shares.take(worker)
 	w := h.op.weight
 	panel := unit * headPanels
 	panels := min(headPanels, w.panels()-panel)
