@@ -2,15 +2,24 @@
 
 package cpu
 
-import "minisgl/device/sample"
+import "github.com/klauspost/cpuid/v2"
 
-// Every arm64 processor has NEON (Advanced SIMD), so nothing is asked for.
-var nativeVariants = []variant{{kernels: &kernels{
-	name: "neon", tileRows: 6,
-	tileBF16: tileBF16NEON, tileF16: tileF16NEON, tileF32: tileF32NEON,
-	softmax: softmaxNEON, silu: siluNEON, sumSquares: sumSquaresNEON, scale: scaleNEON, add: addNEON, largest: largestNEON,
-	attention: attentionNEON, weights: sample.Weights, rotate: rotateGeneric, spread: spreadGeneric,
-}}}
+// Every arm64 processor has NEON (Advanced SIMD), so path neon asks for nothing. The others differ from it in quantised weights,
+// and in their speed only.
+var nativeVariants = []variant{
+	{kernels: neon("neon", &neonQuantised)},
+	{kernels: neon("neondotprod", &dotProdQuantised), features: features(cpuid.ASIMDDP)},
+	{kernels: neon("neoni8mm", &i8mmQuantised), features: features(cpuid.ASIMDDP, cpuid.I8MM)},
+}
+
+func neon(name string, quantised *quantisedKernels) *kernels {
+	return &kernels{
+		name: name, tileRows: 6,
+		tileBF16: tileBF16NEON, tileF16: tileF16NEON, tileF32: tileF32NEON, quantised: quantised,
+		softmax: softmaxNEON, silu: siluNEON, sumSquares: sumSquaresNEON, scale: scaleNEON, add: addNEON, largest: largestNEON,
+		attention: attentionNEON, weights: weightsNEON, rotate: rotateNEON, spread: spreadGeneric,
+	}
+}
 
 //go:noescape
 func tileBF16NEON(c []float32, ldc int, x []float32, ldx int, w []uint16, k, rows, add int)
@@ -38,6 +47,12 @@ func addNEON(out, x []float32)
 
 //go:noescape
 func largestNEON(x []float32) (max, check float32)
+
+//go:noescape
+func rotateNEON(low, high, cos, sin []float32)
+
+//go:noescape
+func weightsNEON(dst []float64, logits []float32, max, temperature float64)
 
 // pause tells the processor that this is a loop that waits for another core.
 //

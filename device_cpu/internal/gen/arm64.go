@@ -25,9 +25,9 @@ const (
 	fcvtl2 = 0x4E217800 // upper four
 )
 
-// three writes d = n operation m, on register numbers.
+// three writes d = n operation m, or d += n operation m, on register numbers.
 func three(f *file, operation uint32, d, n, m int) {
-	f.op("WORD $0x%08X // %s V%d.S4, V%d.S4, V%d.S4", operation|uint32(m<<16|n<<5|d), names[operation], d, n, m)
+	f.op("WORD $0x%08X // %s V%d, V%d, V%d", operation|uint32(m<<16|n<<5|d), names[operation], d, n, m)
 }
 
 // two writes d = operation n.
@@ -53,6 +53,8 @@ func writeNEON(f *file) {
 	neonScale(f)
 	neonAdd(f)
 	neonLargest(f)
+	neonRotate(f)
+	neonSampling(f)
 }
 
 func neonParts(t string, rows int) []part {

@@ -189,6 +189,37 @@ func neonAdd(f *file) {
 	f.op("RET")
 }
 
+// neonRotate writes the twin of rotateGeneric: each product is rounded.
+func neonRotate(f *file) {
+	f.text("rotateNEON", 96)
+	f.op("MOVD low_base+0(FP), R0")
+	f.op("MOVD low_len+8(FP), R1")
+	f.op("MOVD high_base+24(FP), R2")
+	f.op("MOVD cos_base+48(FP), R3")
+	f.op("MOVD sin_base+72(FP), R4")
+	neonLoop(f, "values", func() {
+		for i, pointer := range []string{"(R0)", "(R2)", "(R3)", "(R4)"} {
+			load := "VLD1"
+			if i >= 2 {
+				load, pointer = "VLD1.P", "64"+pointer
+			}
+			f.op("%s %s, [V%d.S4, V%d.S4, V%d.S4, V%d.S4]", load, pointer, 4*i, 4*i+1, 4*i+2, 4*i+3)
+		}
+		for i := range 4 {
+			low, high, cos, sin := i, 4+i, 8+i, 12+i
+			three(f, fmul, 16, low, sin)
+			three(f, fmul, low, low, cos)
+			three(f, fmul, 17, high, sin)
+			three(f, fmul, high, high, cos)
+			three(f, fsub, low, low, 17)
+			three(f, fadd, high, high, 16)
+		}
+		f.op("VST1.P [V0.S4, V1.S4, V2.S4, V3.S4], 64(R0)")
+		f.op("VST1.P [V4.S4, V5.S4, V6.S4, V7.S4], 64(R2)")
+	})
+	f.op("RET")
+}
+
 func neonLargest(f *file) {
 	f.text("largestNEON", 32)
 	f.op("MOVD x_base+0(FP), R0")
