@@ -95,7 +95,7 @@ type comparison struct {
 	ours, theirs      []record
 }
 
-// compare puts the records of a figure together, in the order in which they were measured. What one of ours is compared with has the same
+// compare puts the records of a figure together, run by run, in the order in which they were measured. What one of ours is compared with has the same
 // weights and perhaps another type of activations.
 func compare(records []record) []comparison {
 	var all []comparison
@@ -113,6 +113,13 @@ func compare(records []record) []comparison {
 		}
 		all[i].ours = append(all[i].ours, r)
 	}
+	var runs []string
+	for _, c := range all {
+		if !slices.Contains(runs, c.run) {
+			runs = append(runs, c.run)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b comparison) int { return slices.Index(runs, a.run) - slices.Index(runs, b.run) })
 	for i := range all {
 		c := &all[i]
 		for _, r := range records {
