@@ -124,8 +124,8 @@ func TestLongWordsAreNotQuadratic(t *testing.T) {
 			return time.Since(start)
 		}
 		took(1_000)
-		if took(200_000) > 5*time.Second {
-			t.Errorf("200,000 times %q takes longer than 5 s", unit)
+		if took(200_000) > 15*time.Second {
+			t.Errorf("200,000 times %q takes longer than 15 s", unit)
 		}
 	}
 }
