@@ -61,8 +61,8 @@ type attentionScratch struct {
 	total    []float32 // (pairs, valueWidth)
 	state    []softmaxState
 	factors  []float32 // (mostMerged + 16)
-	blocks   []*byte // see readBlocks
-	gathered []byte  // a partition's blocks where pages do not hold whole ones
+	blocks   []*byte   // see readBlocks
+	gathered []byte    // a partition's blocks where pages do not hold whole ones
 	rounded  roundedScratch
 }
 

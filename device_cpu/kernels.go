@@ -45,8 +45,11 @@ type kernels struct {
 	// largest returns the maximum, and a number that is NaN if a value is not finite.
 	largest func(x []float32) (max, check float32)
 
-	// rotate turns pairs of values by angles: low, high = low·cos − high·sin, high·cos + low·sin, each product rounded.
-	rotate func(low, high, cos, sin []float32)
+	// rotate turns pairs of values by angles: low, high = low·cos − high·sin, high·cos + low·sin, each product rounded. x has heads
+	// of as many low values as there are angles, a multiple of 16, and then as many high ones.
+	rotate func(x []float32, heads int, cos, sin []float32)
+	// toBF16 makes values bfloat16; broken is not 0 if one of them is not finite then.
+	toBF16 func(dst []uint16, x []float32) (broken int)
 
 	attention attentionKernels
 	spread    spreadKernels

@@ -34,7 +34,7 @@ func avx2(name string, quantised *quantisedKernels) *kernels {
 		name: name, tileRows: 6,
 		tileBF16: tileBF16AVX2, tileF16: tileF16AVX2, tileF32: tileF32AVX2, quantised: quantised,
 		softmax: softmaxAVX2, silu: siluAVX2, sumSquares: sumSquaresAVX2, scale: scaleAVX2, add: addAVX2, largest: largestAVX2,
-		attention: attentionAVX2, weights: weightsAVX2, rotate: rotateAVX2, spread: spreadGeneric,
+		attention: attentionAVX2, weights: weightsAVX2, rotate: rotateAVX2, spread: spreadGeneric, toBF16: toBF16Generic,
 	}
 }
 
@@ -46,6 +46,7 @@ func avx512(name string, quantised *quantisedKernels) *kernels {
 		tileBF16: tileBF16AVX512, tileF16: tileF16AVX512, tileF32: tileF32AVX512, quantised: quantised,
 		softmax: softmaxAVX512, silu: siluAVX512, sumSquares: sumSquaresAVX512, scale: scaleAVX512, add: addAVX512,
 		largest: largestAVX512, attention: attentionAVX512, weights: weightsAVX512, pairs: pairsAVX512(), rotate: rotateAVX512, spread: spreadAVX512,
+		toBF16: toBF16AVX512,
 	}
 }
 
@@ -118,10 +119,10 @@ func addAVX2(out, x []float32)
 func largestAVX2(x []float32) (max, check float32)
 
 //go:noescape
-func rotateAVX512(low, high, cos, sin []float32)
+func rotateAVX512(x []float32, heads int, cos, sin []float32)
 
 //go:noescape
-func rotateAVX2(low, high, cos, sin []float32)
+func rotateAVX2(x []float32, heads int, cos, sin []float32)
 
 // pause tells the processor that this is a loop that waits for another core.
 //

@@ -17,7 +17,8 @@ func neon(name string, quantised *quantisedKernels) *kernels {
 		name: name, tileRows: 6,
 		tileBF16: tileBF16NEON, tileF16: tileF16NEON, tileF32: tileF32NEON, quantised: quantised,
 		softmax: softmaxNEON, silu: siluNEON, sumSquares: sumSquaresNEON, scale: scaleNEON, add: addNEON, largest: largestNEON,
-		attention: attentionNEON, weights: weightsNEON, rotate: rotateNEON, spread: spreadGeneric,
+		attention: attentionNEON, weights: weightsNEON, rotate: rotateHeadsNEON, spread: spreadGeneric,
+		toBF16: toBF16Generic,
 	}
 }
 
@@ -50,6 +51,13 @@ func largestNEON(x []float32) (max, check float32)
 
 //go:noescape
 func rotateNEON(low, high, cos, sin []float32)
+
+func rotateHeadsNEON(x []float32, heads int, cos, sin []float32) {
+	half := len(cos)
+	for head := range heads {
+		rotateNEON(x[2*head*half:][:half], x[(2*head+1)*half:], cos, sin)
+	}
+}
 
 //go:noescape
 func weightsNEON(dst []float64, logits []float32, max, temperature float64)

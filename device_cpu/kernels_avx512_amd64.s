@@ -4830,12 +4830,15 @@ values:
 	VZEROUPPER
 	RET
 
-TEXT ·rotateAVX512(SB), NOSPLIT, $0-96
-	MOVQ low_base+0(FP), DI
-	MOVQ low_len+8(FP), CX
-	MOVQ high_base+24(FP), SI
-	MOVQ cos_base+48(FP), BX
-	MOVQ sin_base+72(FP), DX
+TEXT ·rotateAVX512(SB), NOSPLIT, $0-80
+	MOVQ x_base+0(FP), DI
+	MOVQ heads+24(FP), R8
+	MOVQ cos_len+40(FP), R9
+head:
+	LEAQ (DI)(R9*4), SI
+	MOVQ cos_base+32(FP), BX
+	MOVQ sin_base+56(FP), DX
+	MOVQ R9, CX
 values:
 	VMOVUPS (DI), Z0
 	VMOVUPS (SI), Z1
@@ -4855,5 +4858,8 @@ values:
 	ADDQ $64, DX
 	SUBQ $16, CX
 	JNZ values
+	MOVQ SI, DI
+	DECQ R8
+	JNZ head
 	VZEROUPPER
 	RET

@@ -24,6 +24,7 @@ var generic = kernels{
 	add:        addGeneric,
 	largest:    largestGeneric,
 	rotate:     rotateGeneric,
+	toBF16:     toBF16Generic,
 	attention:  genericAttention,
 	spread:     spreadGeneric,
 	weights:    sample.Weights,
@@ -142,10 +143,25 @@ func largestGeneric(x []float32) (largest, check float32) {
 	return largest, check
 }
 
-func rotateGeneric(low, high, cos, sin []float32) {
-	for i, c := range cos[:len(low)] {
-		a, b, s := low[i], high[i], sin[i]
-		low[i] = float32(a*c) - float32(b*s)
-		high[i] = float32(b*c) + float32(a*s)
+func rotateGeneric(x []float32, heads int, cos, sin []float32) {
+	half := len(cos)
+	for head := range heads {
+		low, high := x[2*head*half:][:half], x[(2*head+1)*half:][:half]
+		for i, c := range cos {
+			a, b, s := low[i], high[i], sin[i]
+			low[i] = float32(a*c) - float32(b*s)
+			high[i] = float32(b*c) + float32(a*s)
+		}
 	}
+}
+
+func toBF16Generic(dst []uint16, x []float32) (broken int) {
+	for i, v := range x {
+		const exponent = 0x7f80
+		dst[i] = tensor.Float32ToBF16(v)
+		if dst[i]&exponent == exponent {
+			broken = 1
+		}
+	}
+	return broken
 }

@@ -9,3 +9,6 @@ func spreadKeysAVX512(dst []uint16, blocks []*byte, pairs, pairStride, halfStrid
 
 //go:noescape
 func spreadValuesAVX512(dst []uint16, blocks []*byte, pairStride, halfStride, both int)
+
+//go:noescape
+func toBF16AVX512(dst []uint16, x []float32) (broken int)

@@ -115,6 +115,22 @@ func (c *kvCache) store(page int32, offset, layer, head int, key, value []float3
 	}
 }
 
+// storeRounded writes a position's key and value to a cache of bfloat16.
+func (c *kvCache) storeRounded(page int32, offset, layer, head int, key, value []uint16) {
+	block := &c.head(page, layer, head)[offset/c.lanes*c.stored.bytes]
+	n, lane := c.lanes, offset%c.lanes
+	keys := elements[uint32](block, 4*lane, len(key)/2*n-lane)
+	for i := range len(key) / 2 {
+		keys[i*n] = uint32(key[2*i]) | uint32(key[2*i+1])<<16
+	}
+	for panel := range c.panels {
+		out := elements[uint16](block, c.stored.values+panel*c.stored.panel, panelWidth*n)[lane*panelWidth:][:panelWidth]
+		for j, v := range value[panel*panelWidth : min((panel+1)*panelWidth, len(value))] {
+			out[bf16Place(j)] = v
+		}
+	}
+}
+
 func (c *kvCache) storeKey(block *byte, lane int, key []float32) {
 	n := c.lanes
 	switch c.dtype {

@@ -27,7 +27,7 @@ func taskNames(r *runner) map[*task]string {
 	return map[*task]string{&r.linear.work: "linear", &r.linear.rounding: "round", &r.linear.tiling: "round", &r.attention.work: "attention",
 		&r.head.work: "head", &r.head.read: "sampling", &r.head.part: "sampling",
 		&r.rowwise.embedding: "embed", &r.rowwise.normalising: "norm",
-		&r.rowwise.gating: "silu", &r.rowwise.rotating: "rotary"}
+		&r.rowwise.gating: "silu", &r.gated.work: "gates", &r.rowwise.rotating: "rotary"}
 }
 
 func newMeter(r *runner) *meter {
@@ -64,11 +64,11 @@ func (m *meter) close() {
 }
 
 // BenchmarkOperations prints what each kind of operation takes of a step of Qwen2.5-0.5B in bf16, in ms: of prompts and of a decode
-// row behind 4,095 tokens. What no task accounts for is "other". Attention's arithmetic, or the bytes it reads where
+// row behind 4,095 tokens. "gates" are products together with their SiLU. What no task accounts for is "other". Attention's arithmetic, or the bytes it reads where
 // that takes longer, stand beside the machine's limit, measured in the same run.
 func BenchmarkOperations(b *testing.B) {
 	const pageSize = 16
-	kinds := []string{"linear", "round", "attention", "silu", "norm", "rotary", "embed", "head"}
+	kinds := []string{"linear", "gates", "round", "attention", "silu", "norm", "rotary", "embed", "head"}
 	for _, v := range usableVariants() {
 		if v.name == "generic" {
 			continue

@@ -219,13 +219,44 @@ func TestSpread(t *testing.T) {
 func TestRotate(t *testing.T) {
 	r := rand.New(rand.NewPCG(43, 1))
 	for _, v := range usableVariants() {
-		for _, n := range []int{16, 32, 48} {
-			low, high, cos, sin := randomFloats(r, n), randomFloats(r, n), randomFloats(r, n), randomFloats(r, n)
-			wantLow, wantHigh := slices.Clone(low), slices.Clone(high)
-			v.rotate(low, high, cos, sin)
-			rotateGeneric(wantLow, wantHigh, cos, sin)
-			if !slices.Equal(low, wantLow) || !slices.Equal(high, wantHigh) {
-				t.Errorf("%s: %d pairs differ from plain Go", v.name, n)
+		for _, half := range []int{16, 32, 48} {
+			for heads := 1; heads < 4; heads++ {
+				got, cos, sin := randomFloats(r, 2*heads*half), randomFloats(r, half), randomFloats(r, half)
+				want := slices.Clone(got)
+				v.rotate(got, heads, cos, sin)
+				rotateGeneric(want, heads, cos, sin)
+				if !slices.Equal(got, want) {
+					t.Errorf("%s: %d heads of %d pairs differ from plain Go", v.name, heads, half)
+				}
+			}
+		}
+	}
+}
+
+// Values become bfloat16 as package tensor has it, and those that are not finite then are noticed wherever they stand.
+func TestToBF16(t *testing.T) {
+	r := rand.New(rand.NewPCG(44, 1))
+	const n = 48
+	for _, v := range usableVariants() {
+		x, got, want := make([]float32, n), make([]uint16, n), make([]uint16, n)
+		for range 1000 {
+			for i := range x {
+				x[i] = math.Float32frombits(r.Uint32())
+			}
+			broken := toBF16Generic(want, x)
+			if b := v.toBF16(got, x); !slices.Equal(got, want) || b != 0 != (broken != 0) {
+				t.Fatalf("%s: %v becomes %x, broken %d; want %x, broken %d", v.name, x, got, b, want, broken)
+			}
+		}
+		for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), -math.MaxFloat32} {
+			for i := range n {
+				clear(x)
+				if v.toBF16(got, x) != 0 {
+					t.Fatalf("%s: zeros are broken", v.name)
+				}
+				if x[i] = float32(bad); v.toBF16(got, x) == 0 {
+					t.Errorf("%s: %v at %d is not noticed", v.name, bad, i)
+				}
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"minisgl/device"
+	"minisgl/tensor"
 )
 
 // rowwise are the operations that work on each row by itself. Few rows are not worth waking a thread for.
@@ -14,6 +15,7 @@ type rowwise struct {
 	in, out buffer
 	tokens  []int32
 	rows    int
+	stored  [][]uint16 // of each worker: a row's keys and values
 
 	embedding, normalising, gating, rotating task
 }
@@ -27,6 +29,9 @@ func newRowwise(r *runner) *rowwise {
 	w.normalising.run = w.eachRow(w.normRow)
 	w.rotating.run = w.eachRow(w.rotaryStoreRow)
 	w.gating.run = w.gatePart
+	for range r.pool.threads {
+		w.stored = append(w.stored, make([]uint16, 2*r.program.KVHeads*r.program.HeadDim))
+	}
 	return w
 }
 
@@ -102,32 +107,38 @@ func (w *rowwise) rotaryStore(c *operation, op *device.RotaryStore) {
 	w.runRows(&w.rotating)
 }
 
-func (w *rowwise) rotaryStoreRow(row, _ int) {
+func (w *rowwise) rotaryStoreRow(row, worker int) {
 	op := w.op.Op.(*device.RotaryStore)
 	p := w.program
 	dim, half := p.HeadDim, p.HeadDim/2
 	cos, sin := w.cos[row*half:][:half], w.sin[row*half:][:half]
 	values := w.in.row(row)
 	for head := range p.Heads + p.KVHeads {
-		x := values[head*dim:][:dim]
 		norm := w.op.qNorm
 		if head >= p.Heads {
 			norm = w.op.kNorm
 		}
 		if norm != nil {
+			x := values[head*dim:][:dim]
 			w.normalise(x, x, norm, dim, op.Eps)
 		}
-		whole := half / 16 * 16
-		if whole > 0 {
-			w.kernels.rotate(x[:whole], x[half:], cos, sin)
-		}
-		rotateGeneric(x[whole:half], x[half+whole:], cos[whole:], sin[whole:])
 	}
+	rotate := w.kernels.rotate
+	if half%16 != 0 {
+		rotate = rotateGeneric
+	}
+	rotate(values, p.Heads+p.KVHeads, cos, sin)
 	page, offset := w.place(row)
+	keys := values[p.Heads*dim:][:2*p.KVHeads*dim]
+	rounded := w.stored[worker]
+	if w.kv.dtype == tensor.BF16 && len(keys)%16 == 0 && w.kernels.toBF16(rounded, keys) == 0 {
+		for head := range p.KVHeads {
+			w.kv.storeRounded(page, offset, op.Layer, head, rounded[head*dim:][:dim], rounded[(p.KVHeads+head)*dim:][:dim])
+		}
+		return
+	}
 	for head := range p.KVHeads {
-		key := values[(p.Heads+head)*dim:]
-		value := values[(p.Heads+p.KVHeads+head)*dim:]
-		w.kv.store(page, offset, op.Layer, head, key, value)
+		w.kv.store(page, offset, op.Layer, head, keys[head*dim:], keys[(p.KVHeads+head)*dim:])
 	}
 }
 

@@ -80,7 +80,7 @@ func TestTimeline(t *testing.T) {
 
 // drawTimeline draws two layers from the middle of a step, and the head's end.
 func drawTimeline(stretches []stretch, total time.Duration) []byte {
-	colours := map[string]string{"linear": "#4477aa", "attention": "#ee6677", "head": "#228833", "norm": "#ccbb44", "silu": "#66ccee",
+	colours := map[string]string{"linear": "#4477aa", "attention": "#ee6677", "gates": "#4477aa", "head": "#228833", "norm": "#ccbb44", "silu": "#66ccee",
 		"rotary": "#aa3377", "sampling": "#000000", "embed": "#bbbbbb"}
 	const width, height, top = 1100, 40, 30
 	from := total * 2 / 5

@@ -1,10 +1,11 @@
 package main
 
-// writeAttention writes what attention in bfloat16 needs beside products: keys and values as panels of weights, the layouts of
-// which are in attention_rounded.go.
+// writeAttention writes what a cache of bfloat16 needs beside products: keys and values made bfloat16 and, for attention in bfloat16,
+// laid out as panels of weights.
 func writeAttention(f *file) {
 	writeSpreadKeys(f)
 	writeSpreadValues(f)
+	writeToBF16(f)
 }
 
 // writeSpreadStart loads the arguments that both functions have: BX and DX point into two blocks (the same one if there is no
@@ -83,6 +84,41 @@ func writeSpreadValues(f *file) {
 			f.op("ADDQ R10, R8")
 		}
 	}
+	f.op("VZEROUPPER")
+	f.op("RET")
+}
+
+// writeToBF16: the twin is toBF16Generic.
+func writeToBF16(f *file) {
+	f.text("toBF16AVX512", 56)
+	f.op("MOVQ dst_base+0(FP), DI")
+	f.op("MOVQ x_base+24(FP), SI")
+	f.op("MOVQ x_len+32(FP), CX")
+	for i, c := range []int{0x7fff, 1, 0x40, 0x7f80} {
+		f.op("MOVL $%#x, AX", c)
+		f.op("VPBROADCASTD AX, Z%d", 4+i)
+	}
+	const below, one, quiet, exponent = "Z4", "Z5", "Z6", "Z7"
+	f.op("KXORW K3, K3, K3")
+	f.line("values:")
+	f.op("VMOVUPS (SI), Z0")
+	f.op("VCMPPS $3, Z0, Z0, K1") // NaN
+	f.op("VPSRLD $16, Z0, Z1")
+	f.op("VPANDD %s, Z1, Z2", one)
+	f.op("VPADDD %s, Z2, Z2", below)
+	f.op("VPADDD Z0, Z2, Z2")
+	f.op("VPSRLD $16, Z2, Z2")
+	f.op("VPORD %s, Z1, K1, Z2", quiet)
+	f.op("VPMOVDW Z2, (DI)")
+	f.op("VPANDD %s, Z2, Z2", exponent)
+	f.op("VPCMPEQD %s, Z2, K2", exponent)
+	f.op("KORW K2, K3, K3")
+	f.op("ADDQ $64, SI")
+	f.op("ADDQ $32, DI")
+	f.op("SUBQ $16, CX")
+	f.op("JNZ values")
+	f.op("KMOVW K3, AX")
+	f.op("MOVQ AX, broken+48(FP)")
 	f.op("VZEROUPPER")
 	f.op("RET")
 }

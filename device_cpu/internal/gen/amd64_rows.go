@@ -202,12 +202,15 @@ func writeAdd(f *file, s isa) {
 
 // rotate: the twin is rotateGeneric, to the bit.
 func writeRotate(f *file, s isa) {
-	f.text("rotate"+s.suffix, 96)
-	f.op("MOVQ low_base+0(FP), DI")
-	f.op("MOVQ low_len+8(FP), CX")
-	f.op("MOVQ high_base+24(FP), SI")
-	f.op("MOVQ cos_base+48(FP), BX")
-	f.op("MOVQ sin_base+72(FP), DX")
+	f.text("rotate"+s.suffix, 80)
+	f.op("MOVQ x_base+0(FP), DI")
+	f.op("MOVQ heads+24(FP), R8")
+	f.op("MOVQ cos_len+40(FP), R9")
+	f.line("head:")
+	f.op("LEAQ (DI)(R9*4), SI")
+	f.op("MOVQ cos_base+32(FP), BX")
+	f.op("MOVQ sin_base+56(FP), DX")
+	f.op("MOVQ R9, CX")
 	loop(f, s, "values", []string{"DI", "SI", "BX", "DX"}, func() {
 		f.op("VMOVUPS (DI), %s", s.r(0))
 		f.op("VMOVUPS (SI), %s", s.r(1))
@@ -222,6 +225,9 @@ func writeRotate(f *file, s isa) {
 		f.op("VMOVUPS %s, (DI)", s.r(4))
 		f.op("VMOVUPS %s, (SI)", s.r(1))
 	})
+	f.op("MOVQ SI, DI")
+	f.op("DECQ R8")
+	f.op("JNZ head")
 	f.op("VZEROUPPER")
 	f.op("RET")
 }
