@@ -11,8 +11,9 @@
 // whole number in any order, and blocks follow in ascending order (kernels_quantised.go). Whoever loads a program may ask for
 // bfloat16 inputs of bfloat16 weights (kernels_pairs.go). Path amx multiplies bfloat16 weights in tiles, in an order of sums of
 // its own that depends on rows as little (amx.go), and many rows of quantised ones in tiles of bytes, with the bits of the other
-// paths (amx_bytes.go).
+// paths (amx_bytes.go). Attention over a bfloat16 cache multiplies in bfloat16 on path amx, and elsewhere where that is faster and
+// bfloat16 inputs were asked for (rounded.go).
 //
 // A step runs in pieces of at most slabRows rows through the whole program (step.go), which bounds the memory for activations.
-// Each operation is cut into units that threads take one by one (pool.go). The LM head and sampling are one (head.go).
+// Each operation is cut into units that threads take one by one (pool.go). Many rows' gates are computed with their product (gated.go). The LM head and sampling are one (head.go).
 package cpu
