@@ -12,7 +12,7 @@ import (
 const (
 	idleShare      = 0.02 // of the machine: less is a quiet one
 	disturbedShare = 0.03 // taken by others during a measurement: more is repeated
-	attempts       = 3
+	attempts       = 2
 )
 
 // quietly waits until nothing else runs, calls f, and calls it again if others took a part of the machine meanwhile. It returns the values
