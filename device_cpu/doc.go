@@ -1,6 +1,6 @@
 // Package cpu runs programs on the processor, with SIMD kernels in assembly where it has them and in plain Go where it does
-// not. It registers itself as device "cpu"; "cpu+generic", "cpu+avx2", "cpu+avxvnni", "cpu+avx512", "cpu+avx512vnni", "cpu+amx" and, on
-// arm64, "cpu+neon" force a path.
+// not. It registers itself as device "cpu"; "cpu+generic", "cpu+avx2", "cpu+avxvnni", "cpu+avx512", "cpu+avx512vnni", "cpu+amx"
+// and, on arm64, "cpu+neon", "cpu+neondotprod", "cpu+neoni8mm" force a path.
 //
 // Weights are packed once, at Load, into panels of 32 outputs that all kernels read (pack.go). Every matrix product, attention
 // included, goes through one kernel that computes a tile of a few rows by 32 outputs, in which an output's sum runs over its
