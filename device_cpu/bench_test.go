@@ -215,6 +215,7 @@ func BenchmarkStep(b *testing.B) {
 			weights := float64(r.Memory().Weights)
 			perOutput := 2.0 * benchVocab * benchHidden
 			perToken := weights - perOutput // an operation on each of two bytes, twice
+			perTail := 2.0 * benchHidden * (benchHidden + 3*benchIntermediate) // behind the last attention, for outputs only
 			b.Logf("memory read %.1f GB/s, multiplication %.0f GFLOP/s, weights %.0f MB", read/1e9, multiply/1e9, weights/1e6)
 			sampled := &device.Sampling{Temperature: 1, TopP: 0.9, TopK: 50, RepetitionPenalty: 1, Logprobs: -1}
 			for _, c := range []struct {
@@ -245,7 +246,7 @@ func BenchmarkStep(b *testing.B) {
 					tokens := float64(c.sequences * c.rows)
 					b.ReportMetric(tokens/seconds, "tok/s")
 					b.ReportMetric(weights/seconds/read*100, "%read")
-					operations := tokens*perToken + float64(c.sequences)*perOutput
+					operations := tokens*(perToken-perTail) + float64(c.sequences)*(perTail+perOutput)
 					b.ReportMetric(operations/seconds/1e9, "GFLOP/s")
 					b.ReportMetric(operations/seconds/multiply*100, "%multiply")
 				})
