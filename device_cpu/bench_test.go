@@ -214,7 +214,7 @@ func BenchmarkStep(b *testing.B) {
 			r := benchRunner(b, v.variant, benchThreads, pageSize, v.activations)
 			weights := float64(r.Memory().Weights)
 			perOutput := 2.0 * benchVocab * benchHidden
-			perToken := weights - perOutput // an operation on each of two bytes, twice
+			perToken := weights - perOutput                                    // an operation on each of two bytes, twice
 			perTail := 2.0 * benchHidden * (benchHidden + 3*benchIntermediate) // behind the last attention, for outputs only
 			b.Logf("memory read %.1f GB/s, multiplication %.0f GFLOP/s, weights %.0f MB", read/1e9, multiply/1e9, weights/1e6)
 			sampled := &device.Sampling{Temperature: 1, TopP: 0.9, TopK: 50, RepetitionPenalty: 1, Logprobs: -1}
