@@ -35,8 +35,10 @@ func (s *section) servers(ctx context.Context) error {
 	defer os.Remove(program)
 	n := strconv.Itoa(s.threads)
 	llama := []string{filepath.Join(s.llama, "llama-server"), "-m", s.gguf["BF16"], "-t", n, "-tb", n, "--host", "127.0.0.1"}
+	serve := []string{program, "serve", "--model-path", s.model, "--device", "cpu", "--threads", n}
 	contenders := []contender{
-		{ours, []string{program, "serve", "--model-path", s.model, "--device", "cpu", "--threads", n}},
+		{ours, serve},
+		{ours + " --dtype bfloat16", append(serve[:len(serve):len(serve)], "--dtype", "bfloat16")},
 		{"llama-server", llama},
 		{"llama-server -ub 1024 -np 16", append(llama[:len(llama):len(llama)], "-ub", "1024", "-np", "16", "-c", "32768")},
 	}
