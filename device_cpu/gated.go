@@ -1,6 +1,10 @@
 package cpu
 
-import "minisgl/device"
+import (
+	"slices"
+
+	"minisgl/device"
+)
 
 // gated are linear operations whose outputs are a gate and what it lets through, together with the GatedSiLU behind them. A unit
 // computes some panels of the gate and the panels that belong to them, and their outputs never leave the cache: for 512 rows of a
@@ -45,29 +49,11 @@ func gateOf(ops []operation, i int, buffers []buffer) *device.GatedSiLU {
 		if gate, ok := c.Op.(*device.GatedSiLU); ok && gate.GateUp == ops[i].Output() && (j == 0 || follows(j-1) == nil) {
 			return nil
 		}
-		if _, ok := c.Op.(*device.GatedSiLU); !ok && touches(c.Op, ops[i].Output()) {
+		if _, ok := c.Op.(*device.GatedSiLU); !ok && slices.Contains(reads(c.Op), ops[i].Output()) {
 			return nil
 		}
 	}
 	return gate
-}
-
-// touches reports whether an operation reads a buffer.
-func touches(op device.Op, b device.Buffer) bool {
-	switch op := op.(type) {
-	case *device.RotaryStore:
-		return op.QKV == b
-	case *device.Attention:
-		return op.QKV == b
-	case *device.LMHead:
-		return op.In == b
-	}
-	for _, read := range reads(op) {
-		if read == b {
-			return true
-		}
-	}
-	return false
 }
 
 // run computes a linear operation's gate.

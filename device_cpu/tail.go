@@ -41,7 +41,7 @@ func rowwiseOp(op device.Op) bool {
 	return false
 }
 
-// reads lists the buffers that a row-wise operation or SelectRows reads.
+// reads lists the buffers that an operation reads.
 func reads(op device.Op) []device.Buffer {
 	switch op := op.(type) {
 	case *device.RMSNorm:
@@ -54,6 +54,12 @@ func reads(op device.Op) []device.Buffer {
 	case *device.GatedSiLU:
 		return []device.Buffer{op.GateUp}
 	case *device.SelectRows:
+		return []device.Buffer{op.In}
+	case *device.RotaryStore:
+		return []device.Buffer{op.QKV}
+	case *device.Attention:
+		return []device.Buffer{op.QKV}
+	case *device.LMHead:
 		return []device.Buffer{op.In}
 	}
 	return nil
